@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures speed and size on this machine, beside Compose in the same run, and prints a table in Markdown. Fails if a
+# target is missed. Close other programs first: what is measured are times.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+environment=$(scripts/setup.sh)
+eval "$environment"
+
+exec cargo bench --locked --bench deploy

@@ -1,0 +1,180 @@
+//! Signals become cancellation: the first INT or TERM asks kerek to come to a good end, the second to end at once.
+//!
+//! [`Cancel`] is handed to everything that waits. Whoever sees it decides what a good end is; nobody else handles
+//! signals. As a plugin of the Docker CLI, kerek gets no signal when the CLI does: instead, the CLI closes a socket.
+
+use std::cell::Cell;
+use std::io;
+use std::os::unix::net;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Kind;
+
+/// Whether and why kerek is to end.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    /// Asked to come to an end.
+    graceful: CancellationToken,
+    /// Asked to end at once.
+    now: CancellationToken,
+    /// The first signal.
+    reason: Rc<Cell<Option<Reason>>>,
+}
+
+/// What asked kerek to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// SIGINT: a person at the keyboard.
+    Interrupt,
+    /// SIGTERM or SIGHUP: a machine, or a closed terminal.
+    Terminate,
+}
+
+impl Reason {
+    /// The kind of failure a run ends with.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Interrupt => Kind::Interrupted,
+            Self::Terminate => Kind::Terminated,
+        }
+    }
+}
+
+impl Cancel {
+    /// Never cancelled unless [`Cancel::request`] is called.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a signal does: the first call asks for a good end, the second for an immediate one.
+    pub fn request(&self, reason: Reason) {
+        if self.graceful.is_cancelled() {
+            self.now.cancel();
+        } else {
+            self.reason.set(Some(reason));
+            self.graceful.cancel();
+        }
+    }
+
+    /// Why kerek is to end, if it is.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason.get()
+    }
+
+    /// Cancelled by the first signal.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.graceful
+    }
+
+    /// Returns when the first signal has come.
+    pub async fn requested(&self) {
+        self.graceful.cancelled().await;
+    }
+
+    /// Returns when the second signal has come.
+    pub async fn insisted(&self) {
+        self.now.cancelled().await;
+    }
+
+    /// Runs `work` while listening to signals. Returns `None` if a second signal came before it had ended; `work` is
+    /// dropped then.
+    pub async fn listen<T>(&self, work: impl Future<Output = T>) -> io::Result<Option<T>> {
+        let mut signals = Signals::listen()?;
+        let mut plugin = PluginSocket::connect();
+        let signals = async {
+            loop {
+                let reason = tokio::select! {
+                    reason = signals.next() => reason,
+                    () = plugin.closed() => match timeout(ECHO, signals.next()).await {
+                        Ok(reason) => reason,
+                        Err(_) => Reason::Terminate,
+                    },
+                };
+                self.request(reason);
+            }
+        };
+        tokio::select! {
+            result = work => Ok(Some(result)),
+            () = self.insisted() => Ok(None),
+            () = signals => Ok(None),
+        }
+    }
+}
+
+/// A Ctrl-C reaches kerek both as a signal and, by way of the Docker CLI, as a closed socket, about a millisecond apart.
+/// The two are one request.
+const ECHO: Duration = Duration::from_millis(100);
+
+/// The signals that ask for an end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Reason {
+        tokio::select! {
+            _ = self.interrupt.recv() => Reason::Interrupt,
+            _ = self.terminate.recv() => Reason::Terminate,
+            _ = self.hang_up.recv() => Reason::Terminate,
+        }
+    }
+}
+
+/// The socket by which the Docker CLI tells a plugin that it is asked to end (docker/cli, `cli-plugins/socket`).
+struct PluginSocket(Option<UnixStream>);
+
+impl PluginSocket {
+    /// Connects to the socket that the environment names; without one, or without success, it is never closed.
+    fn connect() -> Self {
+        let stream = std::env::var(PLUGIN_SOCKET).ok().and_then(|address| {
+            let stream = connect(&address).inspect_err(|error| tracing::debug!("no plugin socket: {error}")).ok()?;
+            stream.set_nonblocking(true).ok()?;
+            UnixStream::from_std(stream).ok()
+        });
+        Self(stream)
+    }
+
+    /// Returns when the socket is closed, once; never after that.
+    async fn closed(&mut self) {
+        if let Some(stream) = &mut self.0 {
+            let mut buffer = [0; 64];
+            while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
+            self.0 = None;
+        } else {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Where the Docker CLI says which socket that is. A leading `@` stands for Linux' abstract namespace.
+pub const PLUGIN_SOCKET: &str = "DOCKER_CLI_PLUGIN_SOCKET";
+
+fn connect(address: &str) -> io::Result<net::UnixStream> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = address.strip_prefix('@') {
+        use std::os::linux::net::SocketAddrExt;
+        return net::UnixStream::connect_addr(&net::SocketAddr::from_abstract_name(name)?);
+    }
+    net::UnixStream::connect(address)
+}

@@ -1,0 +1,92 @@
+//! The options of the commands that work with hosts and with images between them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{deploy, global, values};
+
+pub(super) const PROVISION_LONG_ABOUT: &str = "\
+Turn a fresh host into a container host, ready for `kerek deploy`.
+
+Installs a container engine with the host's own package manager, after showing what would be done and asking for \
+consent.
+
+This version checks the command line and stops there; it says how to do the work by hand.";
+
+pub(super) const PROVISION_EXAMPLES: &[(&str, &str)] = &[
+    ("kerek provision deploy@example.com", "Install an engine on a server, after a look at the changes"),
+    ("kerek provision --force -F ssh.conf ssh://staging:2222", "Without a question, over a given SSH config"),
+];
+
+pub(super) const RUN_WITH_SSH_CONFIG_LONG_ABOUT: &str = "\
+Run a program whose SSH connections follow a given config file.
+
+Programs such as docker call `ssh` by themselves and offer no way to choose its config file. Under this command, \
+whatever they start as `ssh` reads the given file. Everything after the program's name is its own.
+
+This version checks the command line and stops there; it says how to do the work by hand.";
+
+pub(super) const RUN_WITH_SSH_CONFIG_EXAMPLES: &[(&str, &str)] = &[
+    ("kerek run-with-ssh-config ssh.conf docker -H ssh://staging ps", "Reach an engine over a host alias in ssh.conf"),
+    ("kerek run-with-ssh-config ssh.conf ssh -v staging", "See how ssh understands the config"),
+];
+
+pub(super) const TRANSFER_IMAGES_LONG_ABOUT: &str = "\
+Send local images to another engine without a registry.
+
+Images come from the engine of the current context and go to the one that --host or --context names, over SSH for \
+instance.
+
+This version checks the command line and stops there; it says how to do the work by hand.";
+
+pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
+    ("kerek -H ssh://deploy@example.com transfer-images shop/web shop/worker", "Send two images to a server"),
+    (
+        "docker compose config --images | kerek -c production transfer-images -",
+        "Send what the Compose files name to the engine of a context",
+    ),
+];
+
+/// Which host to set up, and how to get there.
+#[derive(Args, Clone, Debug)]
+pub struct ProvisionOptions {
+    /// The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+    #[arg(value_name = "HOST", value_parser = values::operand)]
+    pub destination: String,
+
+    /// Skip the question whether to proceed
+    #[arg(long)]
+    pub force: bool,
+
+    /// Let ssh read this config file instead of the usual ones
+    #[arg(short = 'F', long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+}
+
+/// A program to run, and the SSH config for it.
+#[derive(Args, Clone, Debug)]
+pub struct RunWithSshConfigOptions {
+    /// The SSH config file
+    #[arg(value_name = "SSH_CONFIG")]
+    pub ssh_config: PathBuf,
+
+    /// The program and its arguments, passed on as they are
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// Which images to send.
+#[derive(Args, Clone, Debug)]
+pub struct TransferImagesOptions {
+    /// Names of the images; `-` reads more of them from standard input, one a line
+    #[arg(value_name = "IMAGE", value_parser = values::image)]
+    pub images: Vec<String>,
+
+    /// The engine's program: `docker`, `podman`, or a path to one of them
+    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
+    #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
+    #[arg(display_order = 99)]
+    pub container_engine: String,
+}

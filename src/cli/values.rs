@@ -1,0 +1,79 @@
+//! Parsers of single values. Their errors complete clap's sentence "invalid value … for …".
+
+use std::time::Duration;
+
+use crate::names::ServiceName;
+
+/// Whole seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits {
+        return Err("expected whole seconds without a unit, such as 30".to_owned());
+    }
+    // The engine takes seconds as a signed 32-bit number on some platforms; 68 years should do.
+    text.parse::<i32>()
+        .ok()
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("at most {} seconds", i32::MAX))
+}
+
+/// A name that Compose allows for a service. It may begin with a hyphen, as Compose lets it.
+pub(super) fn service_name(text: &str) -> Result<ServiceName, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(allowed) {
+        Ok(ServiceName::new(text))
+    } else {
+        Err("service names consist of ASCII letters, digits, '.', '_' and '-'".to_owned())
+    }
+}
+
+/// A word that some program may get as an argument: it must not pass for an option there.
+pub(super) fn operand(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("must not be empty".to_owned())
+    } else if text.starts_with('-') {
+        Err("must not begin with '-'".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// An image name, or `-` for the names on standard input.
+pub(super) fn image(text: &str) -> Result<String, String> {
+    if text == "-" { Ok(text.to_owned()) } else { operand(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_whole_and_bounded() {
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(seconds("2147483647"), Ok(Duration::from_secs(2_147_483_647)));
+        for bad in ["", "-1", "+1", "1.5", "10s", " 1", "1e3", "٣", "2147483648", "99999999999999999999"] {
+            assert!(seconds(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn service_names_are_those_of_compose() {
+        for good in ["web", "-web", "--", "a.b_c-9", "0"] {
+            assert_eq!(service_name(good), Ok(ServiceName::new(good)));
+        }
+        for bad in ["", "a b", "ä", "a/b", "a\n", "a\u{1b}[31m", "a=1"] {
+            assert!(service_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn operands_never_pass_for_options() {
+        assert!(operand("user@host").is_ok());
+        assert!(operand("-oProxyCommand=true").is_err());
+        assert!(operand("").is_err());
+        assert!(image("-").is_ok());
+        assert!(image("--all").is_err());
+        assert!(image("").is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The commands, one file each: they wire the parts of the library together and hold no logic of their own.
+//!
+//! [`run`] is where a parsed command line becomes action, and an outcome becomes words and an exit code.
+
+pub mod deploy;
+mod plugin_metadata;
+mod provision;
+mod run_with_ssh_config;
+mod transfer_images;
+
+use std::borrow::Cow;
+use std::io;
+use std::process::ExitCode;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+use crate::cli::{Cli, Command, GlobalOptions, LogLevel};
+use crate::error::Failure;
+use crate::report::console;
+
+/// Runs a command to its end, prints how it failed if it did, and returns the exit code (see
+/// [`crate::error::Kind::exit_code`]; 0 for success).
+pub async fn run(cli: &Cli) -> ExitCode {
+    start_log(&cli.global);
+    match dispatch(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => console::fail(&failure),
+    }
+}
+
+async fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Deploy(options) => deploy::run(&cli.global, options).await,
+        Command::Provision(options) => provision::run(options),
+        Command::RunWithSshConfig(options) => run_with_ssh_config::run(options),
+        Command::TransferImages(options) => transfer_images::run(&cli.global, options),
+        Command::DockerCliPluginMetadata => plugin_metadata::run(),
+        // `cli::parse` has answered it.
+        Command::Help { .. } => Ok(()),
+    }
+}
+
+/// Sends log messages to standard error, those of kerek only: what dependencies log may quote whole requests, with
+/// environment variables and secrets in them.
+fn start_log(global: &GlobalOptions) {
+    let lines = fmt::layer()
+        .with_ansi(false)
+        .with_timer(fmt::time::uptime())
+        .with_writer(io::stderr)
+        .with_filter(Targets::new().with_target("kerek", level(global)));
+    // It fails if there is a log already, which is then the one to use.
+    drop(registry().with(lines).try_init());
+}
+
+fn level(global: &GlobalOptions) -> LevelFilter {
+    match global.log_level {
+        _ if global.debug => LevelFilter::DEBUG,
+        Some(LogLevel::Debug) => LevelFilter::DEBUG,
+        Some(LogLevel::Info) => LevelFilter::INFO,
+        Some(LogLevel::Warn) | None => LevelFilter::WARN,
+        Some(LogLevel::Error) => LevelFilter::ERROR,
+        // What is fatal ends kerek, and is told as its failure.
+        Some(LogLevel::Fatal) => LevelFilter::OFF,
+    }
+}
+
+/// A word as it can be typed in a shell.
+fn quote(word: &str) -> Cow<'_, str> {
+    // Nothing but NUL cannot be quoted, which no argument contains.
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_wins_over_the_level_and_the_default_is_warn() {
+        let global = |debug, log_level| GlobalOptions { debug, log_level, ..GlobalOptions::default() };
+        assert_eq!(level(&global(false, None)), LevelFilter::WARN);
+        assert_eq!(level(&global(false, Some(LogLevel::Info))), LevelFilter::INFO);
+        assert_eq!(level(&global(false, Some(LogLevel::Fatal))), LevelFilter::OFF);
+        assert_eq!(level(&global(true, None)), LevelFilter::DEBUG);
+        assert_eq!(level(&global(true, Some(LogLevel::Error))), LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn quoted_words_stay_one_word_in_a_shell() {
+        assert_eq!(quote("ssh://me@vps:2222"), "ssh://me@vps:2222");
+        assert_eq!(quote("my images; reboot"), "'my images; reboot'");
+    }
+}

@@ -1,0 +1,511 @@
+//! From Compose's own rendering of a project (`compose config`, YAML, everything resolved) to kerek's types.
+//!
+//! Compose has validated what it printed, so only kerek's own `x-kerek` can be wrong by the user's doing; anything else
+//! that does not fit is reported as Compose's output. Nothing here does I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::policy::{Drain, FailureAction, UpdatePolicy};
+use super::{Exclusive, Order, Project, Service, duration};
+use crate::names::{ContainerId, NetworkName, ProjectName, ServiceName};
+
+/// What is wrong with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not what Compose prints; tells where.
+    #[error("Compose printed a model that kerek does not understand: {0}")]
+    Unexpected(String),
+    /// A mistake in the user's files.
+    #[error("services.{service}.{key}: {problem}")]
+    Invalid {
+        /// The service.
+        service: ServiceName,
+        /// The key within the service, such as `x-kerek.drain`.
+        key: String,
+        /// What is wrong with its value and what would be right.
+        problem: String,
+    },
+}
+
+/// Parses the YAML of `compose config`.
+pub fn parse(yaml: &str) -> Result<Project, Error> {
+    let model: wire::Model = from_yaml(yaml)?;
+    let networks = model
+        .networks
+        .into_iter()
+        .map(|(key, network)| {
+            let name = network.and_then(|network| network.name).unwrap_or_else(|| key.clone());
+            (key, NetworkName::new(name))
+        })
+        .collect();
+    let name = ProjectName::new(model.name);
+    let awaited = awaited(&model.services);
+    let services = model
+        .services
+        .into_iter()
+        .map(|(key, wire)| {
+            let key = ServiceName::new(key);
+            let mut service = service(&key, wire, &name, &networks)?;
+            service.may_complete |= awaited.contains(&key);
+            Ok((key, service))
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Project { name, services })
+}
+
+/// Services that others wait for to complete.
+fn awaited(services: &BTreeMap<String, wire::Service>) -> BTreeSet<ServiceName> {
+    services
+        .values()
+        .flat_map(|service| &service.depends_on)
+        .filter(|(_, dependency)| dependency.condition.as_deref() == Some("service_completed_successfully"))
+        .map(|(name, _)| ServiceName::new(name))
+        .collect()
+}
+
+/// The model with each `network_mode`, `ipc` or `pid` of `service:…` replaced by the container that the service
+/// stands for today: Compose computes config hashes after that replacement. Returns the text to feed back to Compose.
+///
+/// Services without a container are left as they are: whatever joins them is new as well.
+pub fn join_containers(
+    yaml: &str,
+    project: &Project,
+    containers: &BTreeMap<ServiceName, ContainerId>,
+) -> Result<String, Error> {
+    if project.services.values().all(|service| service.joins.is_empty()) {
+        return Ok(yaml.to_owned());
+    }
+    let mut model: Value = from_yaml(yaml)?;
+    for (name, service) in &project.services {
+        for (key, other) in &service.joins {
+            if let Some(id) = containers.get(other)
+                && let Some(value) = model.pointer_mut(&format!("/services/{}/{key}", pointer(name)))
+            {
+                *value = Value::String(format!("container:{id}"));
+            }
+        }
+    }
+    // JSON is YAML.
+    Ok(model.to_string())
+}
+
+/// Escapes a name for a JSON pointer.
+fn pointer(name: &ServiceName) -> String {
+    name.as_str().replace('~', "~0").replace('/', "~1")
+}
+
+fn from_yaml<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, Error> {
+    serde_saphyr::from_str(yaml).map_err(|error| {
+        // The rest of the message quotes the model, which may hold secrets.
+        let message = error.without_snippet().to_string();
+        Error::Unexpected(message.lines().next().unwrap_or_default().to_owned())
+    })
+}
+
+fn service(
+    name: &ServiceName,
+    wire: wire::Service,
+    project: &ProjectName,
+    networks: &BTreeMap<String, NetworkName>,
+) -> Result<Service, Error> {
+    let exclusive = exclusive(&wire);
+    let joins = [("network_mode", &wire.network_mode), ("ipc", &wire.ipc), ("pid", &wire.pid)]
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let other = value.as_deref()?.strip_prefix("service:")?;
+            Some((key, ServiceName::new(other)))
+        })
+        .collect();
+    let deploy = wire.deploy.unwrap_or_default();
+    Ok(Service {
+        config_hash: String::new(),
+        image: wire.image.unwrap_or_else(|| format!("{project}-{name}")),
+        replicas: wire.scale.or(deploy.replicas),
+        update: policy(name, "update_config", deploy.update_config)?,
+        rollback: policy(name, "rollback_config", deploy.rollback_config)?,
+        depends_on: wire.depends_on.into_keys().map(ServiceName::new).collect(),
+        aliases: aliases(name, wire.networks, networks),
+        exclusive,
+        joins,
+        may_complete: wire.restart.as_deref() == Some("no"),
+        drain: drain(name, wire.x_kerek)?,
+    })
+}
+
+fn aliases(
+    name: &ServiceName,
+    attachments: BTreeMap<String, Option<wire::Attachment>>,
+    networks: &BTreeMap<String, NetworkName>,
+) -> BTreeMap<NetworkName, BTreeSet<String>> {
+    attachments
+        .into_iter()
+        .map(|(key, attachment)| {
+            let network = networks.get(&key).cloned().unwrap_or_else(|| NetworkName::new(key));
+            let mut names: BTreeSet<_> = attachment.unwrap_or_default().aliases.into_iter().collect();
+            names.insert(name.to_string());
+            (network, names)
+        })
+        .collect()
+}
+
+/// Settings that old and new container cannot both have.
+fn exclusive(wire: &wire::Service) -> Vec<Exclusive> {
+    let mut found = Vec::new();
+    let mut add = |key: &str, value: &str| {
+        found.push(Exclusive { key: key.to_owned(), value: value.to_owned() });
+    };
+    if let Some(name) = &wire.container_name {
+        add("container_name", name);
+    }
+    for port in &wire.ports {
+        if let Some(published) = &port.published
+            && !published.contains('-')
+            && !matches!(published.as_str(), "" | "0")
+        {
+            add("ports", &format!("{published}:{}", port.target));
+        }
+    }
+    if let Some(mode) = &wire.network_mode
+        && (mode == "host" || mode.starts_with("service:") || mode.starts_with("container:"))
+    {
+        add("network_mode", mode);
+    }
+    if let Some(address) = &wire.mac_address {
+        add("mac_address", address);
+    }
+    for (network, attachment) in &wire.networks {
+        let Some(attachment) = attachment else { continue };
+        for (key, value) in [
+            ("ipv4_address", &attachment.ipv4_address),
+            ("ipv6_address", &attachment.ipv6_address),
+            ("mac_address", &attachment.mac_address),
+        ] {
+            if let Some(value) = value {
+                add(&format!("networks.{network}.{key}"), value);
+            }
+        }
+    }
+    if !wire.devices.is_empty() {
+        add("devices", &format!("{} of the host's", wire.devices.len()));
+    }
+    found
+}
+
+fn policy(service: &ServiceName, block: &str, wire: Option<wire::UpdatePolicy>) -> Result<UpdatePolicy, Error> {
+    let wire = wire.unwrap_or_default();
+    let invalid = |key: &str, problem: String| Error::Invalid {
+        service: service.clone(),
+        key: format!("deploy.{block}.{key}"),
+        problem,
+    };
+    let time = |key: &str, value: Option<String>| {
+        value
+            .map(|text| {
+                duration::parse(&text).ok_or_else(|| invalid(key, format!("`{text}` is not a duration such as `10s`")))
+            })
+            .transpose()
+    };
+    let order = match wire.order.as_deref() {
+        None | Some("" | "stop-first") => Order::StopFirst,
+        Some("start-first") => Order::StartFirst,
+        Some(other) => {
+            return Err(invalid("order", format!("`{other}` is neither `stop-first` nor `start-first`")));
+        }
+    };
+    let failure_action = match wire.failure_action.as_deref() {
+        None | Some("" | "pause") => FailureAction::Pause,
+        Some("continue") => FailureAction::Continue,
+        Some("rollback") => FailureAction::Rollback,
+        Some(other) => {
+            let problem = format!("`{other}` is none of `pause`, `continue`, `rollback`");
+            return Err(invalid("failure_action", problem));
+        }
+    };
+    Ok(UpdatePolicy {
+        order,
+        parallelism: match wire.parallelism {
+            None => Some(1),
+            Some(0) => None,
+            Some(number) => Some(usize::try_from(number).unwrap_or(usize::MAX)),
+        },
+        delay: time("delay", wire.delay)?.unwrap_or_default(),
+        monitor: time("monitor", wire.monitor)?,
+        failure_action,
+        max_failure_ratio: wire.max_failure_ratio.unwrap_or_default(),
+    })
+}
+
+/// Reads `x-kerek`, whose only key so far is `drain`: a duration, or a mapping with `minimum`, `quiet`, `maximum`.
+fn drain(service: &ServiceName, extension: Option<Value>) -> Result<Drain, Error> {
+    let invalid =
+        |key: &str, problem: String| Error::Invalid { service: service.clone(), key: key.to_owned(), problem };
+    let time = |key: &str, value: &Value| match value {
+        Value::String(text) if let Some(duration) = duration::parse(text) => Ok(duration),
+        Value::Number(number) if number.as_u64() == Some(0) => Ok(Duration::ZERO),
+        other => Err(invalid(key, format!("`{other}` is not a duration such as `10s`"))),
+    };
+    let fields = match extension {
+        None | Some(Value::Null) => return Ok(Drain::default()),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err(invalid("x-kerek", "must be a mapping, such as `drain: 5s`".into())),
+    };
+    if let Some(unknown) = fields.keys().find(|key| *key != "drain") {
+        return Err(invalid(&format!("x-kerek.{unknown}"), "unknown key; there is `drain`".into()));
+    }
+    match fields.get("drain") {
+        None | Some(Value::Null) => Ok(Drain::default()),
+        Some(Value::Object(parts)) => {
+            let mut drain = Drain::default();
+            for (key, value) in parts {
+                let path = format!("x-kerek.drain.{key}");
+                match key.as_str() {
+                    "minimum" => drain.minimum = time(&path, value)?,
+                    "quiet" => drain.quiet = time(&path, value)?,
+                    "maximum" => drain.maximum = time(&path, value)?,
+                    _ => {
+                        let problem = "unknown key; there are `minimum`, `quiet` and `maximum`";
+                        return Err(invalid(&path, problem.into()));
+                    }
+                }
+            }
+            if !parts.contains_key("maximum") {
+                drain.maximum = drain.maximum.max(drain.minimum);
+            }
+            if drain.minimum > drain.maximum {
+                let problem = "`minimum` must not be longer than `maximum`";
+                return Err(invalid("x-kerek.drain", problem.into()));
+            }
+            Ok(drain)
+        }
+        Some(value) => time("x-kerek.drain", value).map(Drain::fixed),
+    }
+}
+
+/// The parts of Compose's output that are read; everything else is ignored.
+mod wire {
+    use super::{BTreeMap, Deserialize, Value};
+
+    #[derive(Deserialize)]
+    pub(super) struct Model {
+        pub(super) name: String,
+        #[serde(default)]
+        pub(super) services: BTreeMap<String, Service>,
+        #[serde(default)]
+        pub(super) networks: BTreeMap<String, Option<Named>>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Named {
+        pub(super) name: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Service {
+        pub(super) image: Option<String>,
+        pub(super) scale: Option<u32>,
+        pub(super) deploy: Option<Deploy>,
+        #[serde(default)]
+        pub(super) depends_on: BTreeMap<String, Dependency>,
+        #[serde(default)]
+        pub(super) networks: BTreeMap<String, Option<Attachment>>,
+        pub(super) network_mode: Option<String>,
+        pub(super) ipc: Option<String>,
+        pub(super) pid: Option<String>,
+        pub(super) restart: Option<String>,
+        pub(super) container_name: Option<String>,
+        pub(super) mac_address: Option<String>,
+        #[serde(default)]
+        pub(super) ports: Vec<Port>,
+        #[serde(default)]
+        pub(super) devices: Vec<Value>,
+        #[serde(rename = "x-kerek")]
+        pub(super) x_kerek: Option<Value>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Dependency {
+        pub(super) condition: Option<String>,
+    }
+
+    #[derive(Default, Deserialize)]
+    pub(super) struct Attachment {
+        #[serde(default)]
+        pub(super) aliases: Vec<String>,
+        pub(super) ipv4_address: Option<String>,
+        pub(super) ipv6_address: Option<String>,
+        pub(super) mac_address: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Port {
+        pub(super) published: Option<String>,
+        pub(super) target: u16,
+    }
+
+    #[derive(Default, Deserialize)]
+    pub(super) struct Deploy {
+        pub(super) replicas: Option<u32>,
+        pub(super) update_config: Option<UpdatePolicy>,
+        pub(super) rollback_config: Option<UpdatePolicy>,
+    }
+
+    #[derive(Default, Deserialize)]
+    pub(super) struct UpdatePolicy {
+        pub(super) parallelism: Option<u64>,
+        pub(super) delay: Option<String>,
+        pub(super) monitor: Option<String>,
+        pub(super) failure_action: Option<String>,
+        pub(super) max_failure_ratio: Option<f64>,
+        pub(super) order: Option<String>,
+    }
+}
+
+#[cfg(test)]
+impl Service {
+    /// A service with nothing special about it.
+    pub(crate) fn example() -> Self {
+        Self {
+            config_hash: "hash-1".into(),
+            image: "example:1".into(),
+            replicas: None,
+            update: UpdatePolicy::default(),
+            rollback: UpdatePolicy::default(),
+            depends_on: BTreeSet::new(),
+            aliases: BTreeMap::new(),
+            exclusive: Vec::new(),
+            joins: BTreeMap::new(),
+            may_complete: false,
+            drain: Drain::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only_service(body: &str) -> Result<Service, Error> {
+        let yaml = format!(
+            "name: shop\nservices:\n  web:\n    image: web:1\n{}\nnetworks:\n  default:\n    name: shop_default\n",
+            body.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        );
+        Ok(parse(&yaml)?.services.into_values().next().expect("one service"))
+    }
+
+    #[test]
+    fn reads_names_replicas_and_aliases() {
+        let service = only_service(
+            "scale: 3\ndepends_on:\n  db:\n    condition: service_started\nnetworks:\n  default:\n    aliases: [www]",
+        )
+        .expect("valid");
+        assert_eq!(service.replicas, Some(3));
+        assert_eq!(service.depends_on, BTreeSet::from([ServiceName::new("db")]));
+        let names = BTreeSet::from(["web".to_owned(), "www".to_owned()]);
+        assert_eq!(service.aliases, BTreeMap::from([(NetworkName::new("shop_default"), names)]));
+    }
+
+    #[test]
+    fn names_the_image_that_compose_builds() {
+        let project = parse("name: shop\nservices:\n  web:\n    build: {context: .}\n").expect("valid");
+        assert_eq!(project.services[&ServiceName::new("web")].image, "shop-web");
+    }
+
+    #[test]
+    fn reads_both_policies() {
+        let service = only_service(
+            "deploy:\n  update_config:\n    order: start-first\n    parallelism: 0\n    delay: 1m30s\n    monitor: 15s\n    failure_action: rollback\n    max_failure_ratio: 0.3\n  rollback_config:\n    parallelism: 2",
+        )
+        .expect("valid");
+        assert_eq!(
+            service.update,
+            UpdatePolicy {
+                order: Order::StartFirst,
+                parallelism: None,
+                delay: Duration::from_secs(90),
+                monitor: Some(Duration::from_secs(15)),
+                failure_action: FailureAction::Rollback,
+                max_failure_ratio: 0.3,
+            }
+        );
+        assert_eq!(service.rollback, UpdatePolicy { parallelism: Some(2), ..UpdatePolicy::default() });
+    }
+
+    #[test]
+    fn names_key_and_value_of_a_wrong_policy() {
+        let error = only_service("deploy:\n  update_config:\n    order: middle-first").expect_err("wrong");
+        assert_eq!(
+            error.to_string(),
+            "services.web.deploy.update_config.order: `middle-first` is neither `stop-first` nor `start-first`"
+        );
+    }
+
+    #[test]
+    fn reads_drain_in_all_forms() {
+        let drain = |body: &str| only_service(body).map(|service| service.drain);
+        let seconds = Duration::from_secs;
+        assert_eq!(drain("").expect("valid"), Drain::default());
+        assert_eq!(drain("x-kerek:\n  drain: 0s").expect("valid"), Drain::fixed(Duration::ZERO));
+        assert_eq!(drain("x-kerek:\n  drain: 0").expect("valid"), Drain::fixed(Duration::ZERO));
+        assert_eq!(drain("x-kerek:\n  drain: 7s").expect("valid"), Drain::fixed(seconds(7)));
+        assert_eq!(
+            drain("x-kerek:\n  drain:\n    minimum: 20s\n    quiet: 3s").expect("valid"),
+            Drain { minimum: seconds(20), quiet: seconds(3), maximum: seconds(20) }
+        );
+    }
+
+    #[test]
+    fn refuses_wrong_extensions() {
+        for (body, message) in [
+            ("x-kerek: 3", "services.web.x-kerek: must be a mapping, such as `drain: 5s`"),
+            ("x-kerek:\n  drian: 3s", "services.web.x-kerek.drian: unknown key; there is `drain`"),
+            ("x-kerek:\n  drain: 5", "services.web.x-kerek.drain: `5` is not a duration such as `10s`"),
+            (
+                "x-kerek:\n  drain:\n    minimum: 5s\n    maximum: 1s",
+                "services.web.x-kerek.drain: `minimum` must not be longer than `maximum`",
+            ),
+        ] {
+            assert_eq!(only_service(body).expect_err("wrong").to_string(), message);
+        }
+    }
+
+    #[test]
+    fn finds_what_cannot_be_shared() {
+        let service = only_service(
+            "container_name: one\nports:\n- {target: 80, published: \"8080\"}\n- {target: 81}\n- {target: 82, published: \"9000-9001\"}\nnetworks:\n  default:\n    ipv4_address: 10.0.0.9",
+        )
+        .expect("valid");
+        let keys: Vec<_> = service.exclusive.iter().map(|item| format!("{}={}", item.key, item.value)).collect();
+        assert_eq!(keys, ["container_name=one", "ports=8080:80", "networks.default.ipv4_address=10.0.0.9"]);
+    }
+
+    #[test]
+    fn joins_todays_containers() {
+        let yaml = "name: shop\nservices:\n  a:\n    image: a\n  b:\n    image: b\n    network_mode: service:a\n    command: [\"$$HOME\"]\n";
+        let project = parse(yaml).expect("valid");
+        let containers = BTreeMap::from([(ServiceName::new("a"), ContainerId::new("1f3a"))]);
+        let joined = join_containers(yaml, &project, &containers).expect("valid");
+        assert!(joined.contains(r#""network_mode":"container:1f3a""#), "{joined}");
+        assert!(joined.contains("$$HOME"), "dollars stay escaped: {joined}");
+        assert_eq!(join_containers(yaml, &project, &BTreeMap::new()).expect("valid").matches("service:a").count(), 1);
+    }
+
+    #[test]
+    fn knows_which_services_may_complete() {
+        let project = parse(
+            "name: shop\nservices:\n  a:\n    image: a\n    restart: \"no\"\n  b:\n    image: b\n  c:\n    image: c\n    depends_on:\n      b:\n        condition: service_completed_successfully\n",
+        )
+        .expect("valid");
+        let may_complete = |name| project.services[&ServiceName::new(name)].may_complete;
+        assert!(may_complete("a") && may_complete("b") && !may_complete("c"));
+    }
+
+    #[test]
+    fn does_not_quote_the_model_in_errors() {
+        let error = parse("name: shop\nservices:\n  web:\n    image: [secret-value]\n").expect_err("wrong");
+        assert!(!error.to_string().contains("secret-value"), "{error}");
+    }
+}

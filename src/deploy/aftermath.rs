@@ -1,0 +1,145 @@
+//! What is true after a deployment: waiting for it to be good, and saying how things stand when it is not.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep};
+
+use super::condition::is_serving;
+use super::exchange::Failed;
+use super::plan::{Plan, ServicePlan};
+use super::roll::Broken;
+use super::{engine_failure, verb};
+use crate::cancel::Cancel;
+use crate::compose::duration;
+use crate::engine::{Container, Engine, ErrorKind, Health, State};
+use crate::error::{Failure, Kind};
+use crate::names::ProjectName;
+
+/// How often services are looked at while waiting for them.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long to wait where the user does not say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+
+impl Broken {
+    /// Whether the engine has stopped answering.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(&self.failed, Failed::Undone(error) | Failed::Unfinished(error) if error.kind == ErrorKind::Unreachable)
+    }
+}
+
+/// Waits until all containers of the plan's services are running or healthy, or have completed.
+pub(super) async fn wait<E: Engine>(
+    engine: &E,
+    project: &ProjectName,
+    plan: &Plan,
+    timeout: Option<Duration>,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let limit = timeout.unwrap_or(DEFAULT_WAIT);
+    let end = Instant::now() + limit;
+    loop {
+        let containers = engine.containers(project).await.map_err(engine_failure)?;
+        let waiting = containers.iter().find(|container| {
+            !container.one_off
+                && plan.services.iter().any(|service| service.service == container.service)
+                && !is_settled(container)
+        });
+        let Some(waiting) = waiting else { return Ok(()) };
+        if Instant::now() >= end {
+            let name = &waiting.name;
+            let limit = duration::format(limit);
+            return Err(Failure::new(Kind::Incomplete, anyhow!("{name} is not running or healthy after {limit}"))
+                .hint(format!("Look at what it says: `docker logs {name}`.")));
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            () = cancel.requested() => {
+                let reason = cancel.reason().unwrap_or(crate::cancel::Reason::Interrupt);
+                return Err(Failure::new(reason.kind(), anyhow!("{} while waiting; all is deployed", verb(reason))));
+            }
+        }
+    }
+}
+
+fn is_settled(container: &Container) -> bool {
+    match container.state {
+        State::Running => matches!(container.health, None | Some(Health::Healthy)),
+        State::Exited { code: 0, .. } => container.restart_policy.can_complete(),
+        _ => false,
+    }
+}
+
+/// Turns a roll that did not get through into a failure that says what serves now and what to do.
+pub(super) async fn explain<E: Engine>(
+    engine: &E,
+    project: &ProjectName,
+    plan: &Plan,
+    broken: Broken,
+    cancel: &Cancel,
+) -> Failure {
+    let unreachable = broken.is_unreachable();
+    let Broken { service, failed, rolled_back } = broken;
+    let unchanged_or = |kind| if rolled_back { Kind::RolledBack } else { kind };
+    let (kind, error) = match failed {
+        Failed::Unfit(reason) => {
+            let error = anyhow!("the new version of {service} is not fit: it {}", crate::text::escape(&reason));
+            (unchanged_or(Kind::Incomplete), error)
+        }
+        Failed::Cancelled => {
+            let reason = cancel.reason().unwrap_or(crate::cancel::Reason::Interrupt);
+            (reason.kind(), anyhow!("{} while updating {service}", verb(reason)))
+        }
+        Failed::Undone(error) if !unreachable => (unchanged_or(Kind::Incomplete), anyhow::Error::new(error)),
+        Failed::Unfinished(error) if !unreachable => (Kind::Incomplete, anyhow::Error::new(error)),
+        Failed::Undone(error) | Failed::Unfinished(error) => (Kind::Unreachable, anyhow::Error::new(error)),
+    };
+    let mut failure = Failure::new(kind, error);
+    if unreachable {
+        return failure
+            .hint("What serves now is unknown. Running the same command again goes on from whatever is there.");
+    }
+    let part = plan.services.iter().find(|part| part.service == service);
+    if let (Some(part), Ok(containers)) = (part, engine.containers(project).await) {
+        failure = failure.hint(stand(part, &containers));
+    }
+    failure.hint(match kind {
+        Kind::RolledBack | Kind::Incomplete => {
+            format!("Mend {service} and run the same command again; `--dry-run` shows what it would do.")
+        }
+        _ => "Running the same command again goes on from there.".to_owned(),
+    })
+}
+
+/// What serves now, in a sentence.
+fn stand(part: &ServicePlan, containers: &[Container]) -> String {
+    let serving = containers
+        .iter()
+        .filter(|container| !container.one_off && container.service == part.service && is_serving(container));
+    let (new, old): (Vec<_>, Vec<_>) = serving.partition(|container| is_new(part, container));
+    let service = &part.service;
+    if new.is_empty() && old.is_empty() {
+        return format!("Nothing serves {service} now.");
+    }
+    let mut sentence = format!("Now {service} is served by ");
+    for (index, (group, version)) in
+        [(old, "old"), (new, "new")].into_iter().filter(|(group, _)| !group.is_empty()).enumerate()
+    {
+        if index > 0 {
+            sentence.push_str(" and ");
+        }
+        let names: Vec<_> = group.iter().map(|container| container.name.as_str()).collect();
+        let plural = if names.len() == 1 { "container" } else { "containers" };
+        // Writing to a string cannot fail.
+        let _ = write!(sentence, "{} {plural} of the {version} version ({})", names.len(), names.join(", "));
+    }
+    sentence.push('.');
+    sentence
+}
+
+/// Whether a container is one that the plan brings in or keeps.
+fn is_new(part: &ServicePlan, container: &Container) -> bool {
+    !part.slots.iter().any(|slot| slot.old() == Some(&container.id))
+}

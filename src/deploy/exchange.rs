@@ -1,0 +1,267 @@
+//! One replica's replacement: the steps by which an old container makes room for a new one, and the way back.
+//!
+//! An [`Exchange`] works in both directions: an update exchanges old for new, a rollback new for old. Until the incoming
+//! container is ready, a failure is undone: it is removed, and the outgoing one serves, still or again. From then on
+//! there is no way back, only forward: what cannot be finished is left for the next run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::condition::{can_be_steered, is_serving};
+use super::ready::{self, SETTLE, Unready};
+use super::traffic::{self, Attachments};
+use super::watch::Hub;
+use crate::cancel::Cancel;
+use crate::compose::Order;
+use crate::compose::policy::{Drain, UpdatePolicy};
+use crate::engine::{self, Container, Engine, State};
+use crate::names::ServiceName;
+use crate::report::{Event, Reporter, Step};
+
+/// Lines of output shown of a container that has failed.
+const EVIDENCE_LINES: usize = 20;
+
+/// What all exchanges of a run share.
+#[derive(Debug)]
+pub(super) struct Context<'a, E> {
+    pub(super) engine: &'a E,
+    pub(super) hub: &'a Hub,
+    pub(super) reporter: &'a dyn Reporter,
+    pub(super) cancel: &'a Cancel,
+    /// `--wait-timeout`.
+    pub(super) wait_timeout: Option<Duration>,
+    /// `--timeout`.
+    pub(super) stop_timeout: Option<Duration>,
+}
+
+/// What the exchanges of one service share.
+#[derive(Debug)]
+pub(super) struct Exchange<'a, E> {
+    pub(super) context: &'a Context<'a, E>,
+    pub(super) service: &'a ServiceName,
+    pub(super) policy: &'a UpdatePolicy,
+    pub(super) drain: Drain,
+    /// Whether containers move in and out of DNS names.
+    pub(super) steers: bool,
+}
+
+/// A container in an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Member {
+    /// As last observed.
+    pub(super) container: Container,
+    /// Its attachments when it serves.
+    pub(super) home: Attachments,
+    /// Whether it is to serve again if the exchange is undone.
+    pub(super) restores: bool,
+    /// Whether it is removed if the exchange is undone after it came in (otherwise it is stopped and kept).
+    pub(super) disposable: bool,
+}
+
+/// An exchange that did not succeed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The incoming container is not fit, and why. Undone.
+    Unfit(String),
+    /// The user interrupted. Undone.
+    Cancelled,
+    /// The engine failed before the incoming container served; undone as far as the engine let us.
+    Undone(engine::Error),
+    /// The engine failed after the incoming container served. The outgoing one may serve, too.
+    Unfinished(engine::Error),
+}
+
+impl<E: Engine> Exchange<'_, E> {
+    /// Exchanges one container for another; either may be missing.
+    pub(super) async fn run(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
+        match self.policy.order {
+            Order::StartFirst => self.start_first(outgoing, incoming).await,
+            Order::StopFirst => self.stop_first(outgoing, incoming).await,
+        }
+    }
+
+    async fn start_first(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
+        if let Some(incoming) = incoming
+            && let Err(failed) = self.bring_in(incoming, self.context.cancel).await
+        {
+            self.discard(incoming, &failed).await;
+            return Err(failed);
+        }
+        match outgoing {
+            Some(outgoing) => self.take_out(outgoing).await.map_err(Failed::Unfinished),
+            None => Ok(()),
+        }
+    }
+
+    async fn stop_first(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
+        if let Some(outgoing) = outgoing
+            && let Err(error) = self.take_out(outgoing).await
+        {
+            if incoming.is_none() {
+                return Err(Failed::Unfinished(error));
+            }
+            self.restore(outgoing).await;
+            return Err(Failed::Undone(error));
+        }
+        let Some(incoming) = incoming else { return Ok(()) };
+        let Err(failed) = self.bring_in(incoming, self.context.cancel).await else { return Ok(()) };
+        // The old container may need what the new one has, such as a port.
+        self.discard(incoming, &failed).await;
+        if let Some(outgoing) = outgoing {
+            self.restore(outgoing).await;
+        }
+        Err(failed)
+    }
+
+    /// Starts a container, waits until it is ready, and publishes it.
+    async fn bring_in(&self, member: &Member, cancel: &Cancel) -> Result<(), Failed> {
+        let id = &member.container.id;
+        let context = self.context;
+        let settle = self.policy.monitor.unwrap_or(SETTLE);
+        let limit = ready::deadline(&member.container, context.wait_timeout, settle);
+        let events = context.hub.subscribe(id);
+        self.step(member, Step::Starting);
+        let begin = Instant::now();
+        match context.engine.start(id).await {
+            Ok(()) => {}
+            // The engine refuses to start what cannot run: a missing command, a taken port.
+            Err(error) if error.kind == engine::ErrorKind::Refused => return Err(Failed::Unfit(error.message)),
+            Err(error) => return Err(Failed::Undone(error)),
+        }
+        let healthcheck = member.container.healthcheck.is_some();
+        self.step(member, Step::Waiting { healthcheck, deadline: limit });
+        match ready::wait(context.engine, id, events, begin, (settle, limit), cancel).await {
+            Ok(false) => self.step(member, Step::Ready { took: begin.elapsed() }),
+            Ok(true) => {
+                self.step(member, Step::Completed);
+                return Ok(());
+            }
+            Err(Unready::Unfit(reason)) => return Err(Failed::Unfit(reason)),
+            Err(Unready::Cancelled) => return Err(Failed::Cancelled),
+            Err(Unready::Engine(error)) => return Err(Failed::Undone(error)),
+        }
+        if self.steers { self.publish(member).await.map_err(Failed::Undone) } else { Ok(()) }
+    }
+
+    /// Lets the service's names lead to a container.
+    async fn publish(&self, member: &Member) -> engine::Result<()> {
+        if self.move_to(member, &member.home).await? {
+            self.step(member, Step::Published);
+        }
+        Ok(())
+    }
+
+    /// Withdraws a container, leaves it alone until traffic has ceased, and stops it.
+    async fn take_out(&self, member: &Member) -> engine::Result<()> {
+        let engine = self.context.engine;
+        let id = &member.container.id;
+        if !is_active(&member.container) {
+            // It may have been started since it was looked at.
+            return engine.stop(id, self.context.stop_timeout).await;
+        }
+        let withdraws = self.steers && !self.drain.is_off() && is_serving(&member.container);
+        if withdraws && self.move_to(member, &traffic::withdrawn(&member.container)).await? {
+            self.step(member, Step::Withdrawn);
+            self.step(member, Step::Draining);
+            let begin = Instant::now();
+            let busy = traffic::drain(engine, id, self.drain).await;
+            self.step(member, Step::Drained { took: begin.elapsed(), busy });
+        }
+        self.step(member, Step::Stopping);
+        let begin = Instant::now();
+        engine.stop(id, self.context.stop_timeout).await?;
+        self.step(member, Step::Stopped { took: begin.elapsed() });
+        Ok(())
+    }
+
+    /// Reconnects a container so that it has the wanted attachments. Returns whether anything had to be done.
+    async fn move_to(&self, member: &Member, wanted: &Attachments) -> engine::Result<bool> {
+        let engine = self.context.engine;
+        let id = &member.container.id;
+        if !can_be_steered(&member.container) {
+            return Ok(false);
+        }
+        let Some(current) = engine.container(id).await? else { return Ok(false) };
+        if !traffic::reconnect(engine, id, &current.networks, wanted).await? {
+            return Ok(false);
+        }
+        if let Some(after) = engine.container(id).await? {
+            for (network, now) in &after.networks {
+                let before = current.networks.get(network).map_or("", |before| &before.address);
+                if !before.is_empty() && !now.address.is_empty() && before != now.address {
+                    self.step(member, Step::AddressChanged { from: before, to: &now.address });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Undoes [`Exchange::bring_in`]: removes what is not fit, after having secured the evidence. A container that
+    /// served before (a rollback's) is stopped and kept.
+    async fn discard(&self, member: &Member, failed: &Failed) {
+        if let Failed::Unfit(reason) = failed {
+            self.step(member, Step::Failed { reason });
+            self.show_evidence(member).await;
+        }
+        let engine = self.context.engine;
+        let result = if member.disposable {
+            engine.remove(&member.container.id, true).await
+        } else {
+            engine.stop(&member.container.id, self.context.stop_timeout).await
+        };
+        match result {
+            Ok(()) if member.disposable => self.step(member, Step::Removed),
+            Ok(()) => {}
+            Err(error) => self.warn(&format!("{error}; it is left behind, the next deploy removes it")),
+        }
+    }
+
+    /// Undoes [`Exchange::take_out`].
+    async fn restore(&self, member: &Member) {
+        if !member.restores {
+            return;
+        }
+        // Whoever interrupts wants to leave, but not without this.
+        match self.bring_in(member, &Cancel::new()).await {
+            Ok(()) => self.step(member, Step::Restored),
+            Err(Failed::Unfit(reason)) => {
+                // It is all there is: let traffic reach it however unwell it is.
+                let published = self.publish(member).await;
+                let name = &member.container.name;
+                self.warn(&format!("{name} was to serve again but {reason}"));
+                if let Err(error) = published {
+                    self.warn(&error.to_string());
+                }
+            }
+            Err(Failed::Undone(error) | Failed::Unfinished(error)) => self.warn(&error.to_string()),
+            Err(Failed::Cancelled) => {}
+        }
+    }
+
+    async fn show_evidence(&self, member: &Member) {
+        let engine = self.context.engine;
+        let (logs, container) =
+            tokio::join!(engine.logs(&member.container.id, EVIDENCE_LINES), engine.container(&member.container.id));
+        let probe = container.ok().flatten().map(|container| container.last_probe).unwrap_or_default();
+        self.context.reporter.report(&Event::Evidence {
+            service: self.service,
+            container: &member.container.name,
+            logs: &logs.unwrap_or_default(),
+            probe: &probe,
+        });
+    }
+
+    fn step(&self, member: &Member, step: Step<'_>) {
+        self.context.reporter.report(&Event::Step { service: self.service, container: &member.container.name, step });
+    }
+
+    fn warn(&self, message: &str) {
+        self.context.reporter.report(&Event::Warning(message));
+    }
+}
+
+/// Whether there is anything to stop.
+fn is_active(container: &Container) -> bool {
+    !matches!(container.state, State::Created | State::Exited { .. })
+}

@@ -1,0 +1,278 @@
+//! A deployment: from what there is to what is wanted, without dropping a request.
+//!
+//! [`deploy`] is the whole story: load and observe, plan, prepare, roll, commit. Each step has a module of its own. Only
+//! `prepare` and `roll` change anything; whatever they cannot finish, the next run does.
+
+mod aftermath;
+mod condition;
+mod exchange;
+pub mod plan;
+mod prepare;
+mod ready;
+mod roll;
+mod traffic;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::Instant;
+
+use crate::cancel::{Cancel, Reason};
+use crate::compose::{Compose, Loaded, Project, order};
+use crate::engine::{self, Container, Engine};
+use crate::error::{Failure, Kind};
+use crate::names::{ContainerId, ServiceName};
+use crate::report::{Event, Reporter};
+use exchange::Context;
+use plan::{Options, Plan};
+
+/// What the user asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The services to consider; all if empty.
+    pub services: Vec<ServiceName>,
+    /// Whether to leave out services that the named ones depend on.
+    pub no_dependencies: bool,
+    /// Whether to replace containers even without a change.
+    pub force_recreate: bool,
+    /// Whether to wait until all considered services are running or healthy, also unchanged ones.
+    pub wait: bool,
+    /// The longest a container may take to become ready.
+    pub wait_timeout: Option<Duration>,
+    /// The grace period between asking a container to end and killing it.
+    pub stop_timeout: Option<Duration>,
+}
+
+/// What a deployment would do, and the containers it speaks of.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What would be done.
+    pub plan: Plan,
+    /// What was observed.
+    pub containers: Vec<Container>,
+}
+
+/// Finds out what [`deploy`] would do. Changes nothing.
+pub async fn preview<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Preview, Failure> {
+    let (project, containers) = observe(engine, compose, &request.services).await?;
+    let options = options(&project, &containers, request);
+    let plan = make_plan(&project, &containers, &options)?;
+    Ok(Preview { plan, containers })
+}
+
+/// Deploys a project.
+pub async fn deploy<E: Engine, C: Compose>(
+    engine: &E,
+    compose: &C,
+    request: &Request,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let (project, before) = observe(engine, compose, &request.services).await?;
+    let name = project.name.clone();
+    let options = options(&project, &before, request);
+    let plan = make_plan(&project, &before, &options)?;
+    reporter.report(&Event::Planned { plan: &plan, containers: &before });
+    if !plan.is_empty() {
+        let change = Change { engine, compose, request, reporter, cancel, options: &options };
+        change.make(project, &before, plan.clone()).await?;
+    }
+    if request.wait {
+        aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
+    }
+    let updated = plan.services.iter().filter(|service| !service.is_empty()).count();
+    reporter.report(&Event::Finished { updated, unchanged: plan.services.len() - updated, took: begin.elapsed() });
+    Ok(())
+}
+
+/// Reads the project with its config hashes, and the containers there are.
+async fn observe<E: Engine, C: Compose>(
+    engine: &E,
+    compose: &C,
+    services: &[ServiceName],
+) -> Result<(Project, Vec<Container>), Failure> {
+    let mut loaded = compose.load(services).await?;
+    let name = loaded.project.name.clone();
+    let list = async { engine.containers(&name).await.map_err(engine_failure) };
+    let joins = loaded.project.services.values().any(|service| !service.joins.is_empty());
+    let (hashes, containers) = if joins {
+        let containers = list.await?;
+        (compose.hashes(&loaded, &representatives(&loaded, &containers)).await?, containers)
+    } else {
+        // Nobody waits for the engine while Compose computes.
+        let none = BTreeMap::new();
+        tokio::try_join!(compose.hashes(&loaded, &none), list)?
+    };
+    for (name, hash) in hashes {
+        if let Some(service) = loaded.project.services.get_mut(&name) {
+            service.config_hash = hash;
+        }
+    }
+    Ok((loaded.project, containers))
+}
+
+/// The container that each service stands for where another service joins its namespaces.
+fn representatives(loaded: &Loaded, containers: &[Container]) -> BTreeMap<ServiceName, ContainerId> {
+    let joined: BTreeSet<_> = loaded.project.services.values().flat_map(|service| service.joins.values()).collect();
+    joined
+        .into_iter()
+        .filter_map(|name| {
+            let first = containers
+                .iter()
+                .filter(|container| !container.one_off && container.service == *name)
+                .min_by_key(|container| (!condition::is_serving(container), container.number, &container.id))?;
+            Some((name.clone(), first.id.clone()))
+        })
+        .collect()
+}
+
+fn options(project: &Project, containers: &[Container], request: &Request) -> Options {
+    let named: BTreeSet<_> = if request.services.is_empty() {
+        project.services.keys().cloned().collect()
+    } else {
+        request.services.iter().cloned().collect()
+    };
+    // As with Compose, what named services depend on is considered too, but never forced.
+    let forced = containers
+        .iter()
+        .filter(|container| request.force_recreate && !container.one_off && named.contains(&container.service))
+        .map(|container| container.id.clone())
+        .collect();
+    let considered = if request.no_dependencies { named } else { order::closure(&project.services, &named) };
+    Options { considered, forced }
+}
+
+fn make_plan(project: &Project, containers: &[Container], options: &Options) -> Result<Plan, Failure> {
+    plan::plan(project, containers, options).map_err(|refusal| {
+        let mut failure = Failure::new(Kind::Unchanged, anyhow!("{refusal}"));
+        failure.hints = refusal.hints();
+        failure
+    })
+}
+
+/// What the steps that change something share.
+struct Change<'a, E, C> {
+    engine: &'a E,
+    compose: &'a C,
+    request: &'a Request,
+    reporter: &'a dyn Reporter,
+    cancel: &'a Cancel,
+    options: &'a Options,
+}
+
+impl<E: Engine, C: Compose> Change<'_, E, C> {
+    async fn make(&self, project: Project, before: &[Container], plan: Plan) -> Result<(), Failure> {
+        let name = project.name.clone();
+        let (plan, containers) = self.prepare(project, before, plan).await?;
+        let hub = watch::Hub::new();
+        let context = Context {
+            engine: self.engine,
+            hub: &hub,
+            reporter: self.reporter,
+            cancel: self.cancel,
+            wait_timeout: self.request.wait_timeout,
+            stop_timeout: self.request.stop_timeout,
+        };
+        let rolled = hub.during(self.engine, &name, roll::roll(&context, &plan, &containers)).await;
+        match rolled {
+            Ok(()) => Ok(()),
+            Err(broken) => {
+                if !broken.is_unreachable() {
+                    self.clean_up(&plan).await;
+                }
+                Err(aftermath::explain(self.engine, &name, &plan, broken, self.cancel).await)
+            }
+        }
+    }
+
+    /// Creates what the plan needs. Returns the plan with the containers it speaks of.
+    async fn prepare(
+        &self,
+        mut project: Project,
+        before: &[Container],
+        plan: Plan,
+    ) -> Result<(Plan, Vec<Container>), Failure> {
+        prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
+        let creation = prepare::creation(&project, &plan, before, self.request.no_dependencies);
+        let Some(creation) = creation else {
+            prepare::hide(self.engine, &plan, before).await.map_err(engine_failure)?;
+            return Ok((plan, before.to_vec()));
+        };
+        self.reporter
+            .report(&Event::Creating { containers: plan.services.iter().map(plan::ServicePlan::creations).sum() });
+        let after = prepare::create(self.engine, self.compose, &project, &creation, before, self.reporter).await?;
+        let prepared = async {
+            self.check_cancel()?;
+            // What Compose labels new containers with is the last word on what their configuration is.
+            adopt_labels(&mut project, before, &after);
+            let plan = make_plan(&project, &after, self.options)?;
+            if let Some(short) = plan.services.iter().find(|service| service.creations() > 0) {
+                let service = &short.service;
+                return Err(Failure::from(anyhow!("Compose created fewer containers of {service} than asked for")));
+            }
+            prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
+            prepare::hide(self.engine, &plan, &after).await.map_err(engine_failure)?;
+            Ok(plan)
+        };
+        match prepared.await {
+            Ok(plan) => Ok((plan, after)),
+            Err(failure) => {
+                prepare::remove_new(self.engine, before, &after, self.reporter).await;
+                Err(failure)
+            }
+        }
+    }
+
+    fn check_cancel(&self) -> Result<(), Failure> {
+        match self.cancel.reason() {
+            None => Ok(()),
+            Some(reason) => Err(Failure::new(reason.kind(), anyhow!("{}; nothing was changed", verb(reason)))),
+        }
+    }
+
+    /// Removes what was prepared for replicas whose turn never came.
+    async fn clean_up(&self, plan: &Plan) {
+        for id in plan.adopted() {
+            // Only what never ran: what runs by now serves.
+            if let Ok(Some(container)) = self.engine.container(id).await
+                && container.state == engine::State::Created
+                && let Err(error) = self.engine.remove(id, true).await
+            {
+                self.reporter.report(&Event::Warning(&format!("{error}; the next deploy removes it")));
+            }
+        }
+    }
+}
+
+/// Takes the config hashes of services from containers that were just created.
+fn adopt_labels(project: &mut Project, before: &[Container], after: &[Container]) {
+    let known: BTreeSet<_> = before.iter().map(|container| &container.id).collect();
+    for container in after.iter().filter(|container| !container.one_off && !known.contains(&container.id)) {
+        if let Some(service) = project.services.get_mut(&container.service) {
+            if service.config_hash != container.config_hash {
+                tracing::debug!("Compose labels {} unlike it said before", container.name);
+            }
+            service.config_hash.clone_from(&container.config_hash);
+        }
+    }
+}
+
+/// A failed engine call before anything was changed.
+fn engine_failure(error: engine::Error) -> Failure {
+    let kind = match error.kind {
+        engine::ErrorKind::Unreachable => Kind::Unreachable,
+        engine::ErrorKind::Refused | engine::ErrorKind::Garbled => Kind::Unchanged,
+    };
+    Failure::new(kind, error)
+}
+
+/// What a signal did, as the beginning of a sentence.
+fn verb(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Interrupt => "interrupted",
+        Reason::Terminate => "terminated",
+    }
+}

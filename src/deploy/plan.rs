@@ -1,0 +1,341 @@
+//! The planner: what has to happen so that what is there becomes what is wanted.
+//!
+//! [`plan`] is a pure function: no I/O, no clock, no chance. The same inputs give the same plan, in whatever order the
+//! engine lists its containers. Dry runs print the plan, [`super::roll`] carries it out, tests check laws on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::condition::{Sorted, is_published, is_serving};
+use crate::compose::policy::{Drain, UpdatePolicy};
+use crate::compose::{Exclusive, Order, Project, Service, order};
+use crate::engine::{Container, State};
+use crate::names::{ContainerId, NetworkName, ServiceName};
+
+/// What the user asked for besides the project itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// The services to consider.
+    pub considered: BTreeSet<ServiceName>,
+    /// Containers to replace even without a change.
+    pub forced: BTreeSet<ContainerId>,
+}
+
+/// All that is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The considered services in the order of execution, unchanged ones included.
+    pub services: Vec<ServicePlan>,
+}
+
+/// What is to be done for one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServicePlan {
+    /// The service.
+    pub service: ServiceName,
+    /// Why anything is to be done; empty if nothing is.
+    pub reasons: Vec<Reason>,
+    /// How updates go.
+    pub update: UpdatePolicy,
+    /// How taking an update back goes.
+    pub rollback: UpdatePolicy,
+    /// How containers are left alone before they stop.
+    pub drain: Drain,
+    /// The DNS names of the service on each of its networks.
+    pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
+    /// Whether containers move in and out of the service's DNS names. They do unless nothing else serves meanwhile.
+    pub steers: bool,
+    /// Whether an earlier run was cut off after it had stopped an old container, with nothing serving now.
+    pub interrupted: bool,
+    /// Containers that stay as they are.
+    pub kept: Vec<ContainerId>,
+    /// Containers that never served (created, never started), to be removed first thing.
+    pub discarded: Vec<ContainerId>,
+    /// The fate of all other replicas, in order of execution.
+    pub slots: Vec<Slot>,
+}
+
+/// One replica's fate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Slot {
+    /// One more.
+    Add(Successor),
+    /// The first makes room for the second.
+    Replace(ContainerId, Successor),
+    /// One less.
+    Remove(ContainerId),
+}
+
+/// Where a new container comes from.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Successor {
+    /// Compose creates it.
+    Created,
+    /// An earlier run created it but has not finished with it.
+    Adopted(ContainerId),
+}
+
+/// Why a service is touched.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Reason {
+    /// It has no container.
+    Missing,
+    /// Its config hash differs.
+    ConfigChanged {
+        /// Of a container.
+        old: String,
+        /// Of the Compose files.
+        new: String,
+    },
+    /// The user asked for it (`--force-recreate`).
+    Forced,
+    /// A container does not run.
+    Stopped,
+    /// A container is unhealthy or restarts again and again.
+    Unhealthy,
+    /// An earlier run did not finish.
+    Unfinished,
+    /// The number of replicas changes.
+    Scaled {
+        /// Containers there are.
+        from: usize,
+        /// Containers wanted.
+        to: usize,
+    },
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Old and new container would need the same thing at the same time.
+    #[error(
+        "services.{service}.{}: old and new container cannot both have `{}`, but `order: start-first` runs them side by side",
+        exclusive.key, exclusive.value
+    )]
+    CannotOverlap {
+        /// The service.
+        service: ServiceName,
+        /// What only one container can have.
+        exclusive: Exclusive,
+    },
+}
+
+impl Refusal {
+    /// The ways out.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::CannotOverlap { service, exclusive } => {
+                let mut hints = vec![format!(
+                    "Set `services.{service}.deploy.update_config.order: stop-first` to accept a short interruption."
+                )];
+                hints.push(if exclusive.key == "ports" {
+                    "Or publish a range of ports (`\"8080-8081:80\"`) or an ephemeral one (`\"80\"`), or leave the \
+                     port to a reverse proxy."
+                        .to_owned()
+                } else {
+                    format!("Or remove `{}` from the service.", exclusive.key)
+                });
+                hints
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.iter().all(ServicePlan::is_empty)
+    }
+
+    /// The containers that an earlier step has created and that are to come in.
+    pub fn adopted(&self) -> impl Iterator<Item = &ContainerId> {
+        let successors = self.services.iter().flat_map(|service| &service.slots).filter_map(Slot::successor);
+        successors.filter_map(|successor| match successor {
+            Successor::Adopted(id) => Some(id),
+            Successor::Created => None,
+        })
+    }
+}
+
+impl ServicePlan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.discarded.is_empty()
+    }
+
+    /// How many containers Compose is to create.
+    #[must_use]
+    pub fn creations(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.successor() == Some(&Successor::Created)).count()
+    }
+}
+
+impl Slot {
+    /// The container that goes.
+    #[must_use]
+    pub fn old(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Add(_) => None,
+            Self::Replace(old, _) | Self::Remove(old) => Some(old),
+        }
+    }
+
+    /// The container that comes.
+    #[must_use]
+    pub fn successor(&self) -> Option<&Successor> {
+        match self {
+            Self::Add(new) | Self::Replace(_, new) => Some(new),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
+/// Makes the plan.
+///
+/// `observed` are the project's containers in any order; those made by `compose run` and those of services that are not
+/// considered are left out of account.
+pub fn plan(desired: &Project, observed: &[Container], options: &Options) -> Result<Plan, Refusal> {
+    let services = order::sequence(&desired.services)
+        .into_iter()
+        .filter(|name| options.considered.contains(*name))
+        .map(|name| {
+            let mut containers: Vec<_> =
+                observed.iter().filter(|container| !container.one_off && container.service == *name).collect();
+            containers.sort_by_key(|container| (container.number, &container.id));
+            plan_service(name, &desired.services[name], &containers, &options.forced)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Plan { services })
+}
+
+fn plan_service(
+    name: &ServiceName,
+    service: &Service,
+    containers: &[&Container],
+    forced: &BTreeSet<ContainerId>,
+) -> Result<ServicePlan, Refusal> {
+    let wanted = wanted(service, containers);
+    let serving = containers.iter().filter(|container| is_serving(container)).count();
+    let sorted = Sorted::sort(service, containers, forced);
+    let mut reasons = sorted.reasons(service, forced);
+    reasons.extend(scaling(&sorted, wanted));
+    let Fates { kept, discarded, slots } = fates(service, sorted, wanted);
+    if slots.is_empty() && discarded.is_empty() {
+        reasons.clear();
+    } else if reasons.is_empty() {
+        reasons.push(Reason::Unfinished);
+    }
+    let plan = ServicePlan {
+        service: name.clone(),
+        reasons,
+        update: service.update.clone(),
+        rollback: service.rollback.clone(),
+        drain: service.drain,
+        aliases: service.aliases.clone(),
+        steers: service.update.order == Order::StartFirst
+            || service.update.parallelism.is_some_and(|parallelism| parallelism < wanted.max(serving)),
+        interrupted: serving == 0 && is_half_way(service, containers),
+        kept,
+        discarded,
+        slots,
+    };
+    refuse_overlap(service, &plan, containers)?;
+    Ok(plan)
+}
+
+/// Whether a number of replicas other than there is calls for a change by itself.
+fn scaling(sorted: &Sorted<'_>, wanted: usize) -> Option<Reason> {
+    let there = sorted.good.len() + sorted.outdated.len();
+    if there == 0 && sorted.unfinished.is_empty() {
+        return (wanted > 0).then_some(Reason::Missing);
+    }
+    (there != wanted && sorted.unfinished.is_empty()).then_some(Reason::Scaled { from: there, to: wanted })
+}
+
+/// Whether there are traces of a run that was cut off: containers of the wanted configuration beside stopped ones of
+/// another.
+fn is_half_way(service: &Service, containers: &[&Container]) -> bool {
+    let is_current = |container: &&&Container| container.config_hash == service.config_hash;
+    let has_ended = |container: &&Container| matches!(container.state, State::Exited { .. });
+    containers.iter().any(|container| is_current(&container))
+        && containers.iter().filter(|container| !is_current(container)).any(has_ended)
+}
+
+/// What becomes of a service's containers.
+struct Fates {
+    kept: Vec<ContainerId>,
+    discarded: Vec<ContainerId>,
+    slots: Vec<Slot>,
+}
+
+fn fates(service: &Service, mut sorted: Sorted<'_>, wanted: usize) -> Fates {
+    let excess = sorted.good.split_off(sorted.good.len().min(wanted));
+    let needed = wanted - sorted.good.len();
+
+    let spare = sorted.unfinished.split_off(sorted.unfinished.len().min(needed));
+    let (spare_created, spare_started): (Vec<_>, Vec<_>) =
+        spare.into_iter().partition(|container| container.state == State::Created);
+    let adopted = sorted.unfinished.into_iter().map(|container| Successor::Adopted(container.id.clone()));
+    let successors = adopted.chain(std::iter::repeat(Successor::Created)).take(needed);
+
+    // Outdated containers that serve get a successor before those that do not: only so can the successor have what the
+    // serving one has to give up first, such as a port.
+    let mut outdated = sorted.outdated;
+    outdated.extend(spare_started);
+    outdated.sort_by_key(|&container| restorability(service, container));
+    let leftover = outdated.split_off(outdated.len().min(needed));
+
+    let olds = outdated.into_iter().map(Some).chain(std::iter::repeat(None));
+    let (serving, idle): (Vec<_>, Vec<_>) = olds.zip(successors).partition(|(old, _)| old.is_some_and(is_serving));
+    let (leftover_serving, leftover_idle): (Vec<_>, Vec<_>) =
+        leftover.into_iter().partition(|container| is_serving(container));
+
+    // Availability only grows: what does not serve goes, what is missing comes, and only then what serves is replaced.
+    let remove = |container: &Container| Slot::Remove(container.id.clone());
+    let mut slots: Vec<_> = leftover_idle.into_iter().map(remove).collect();
+    slots.extend(idle.into_iter().chain(serving).map(|(old, successor)| match old {
+        Some(old) => Slot::Replace(old.id.clone(), successor),
+        None => Slot::Add(successor),
+    }));
+    slots.extend(leftover_serving.into_iter().chain(excess).map(remove));
+
+    let ids = |containers: Vec<&Container>| containers.into_iter().map(|container| container.id.clone()).collect();
+    sorted.discarded.extend(spare_created);
+    Fates { kept: ids(sorted.good), discarded: ids(sorted.discarded), slots }
+}
+
+/// The number of replicas wanted. Where the files do not say, a number that was chosen by hand
+/// (`compose up --scale`) stays: as many as there are of the most frequent kind, since in the middle of an update
+/// there may be old and new ones.
+fn wanted(service: &Service, containers: &[&Container]) -> usize {
+    if let Some(replicas) = service.replicas {
+        return usize::try_from(replicas).unwrap_or(usize::MAX);
+    }
+    let mut counts = BTreeMap::<_, usize>::new();
+    for container in containers.iter().filter(|container| is_serving(container) && is_published(service, container)) {
+        *counts.entry((&container.config_hash, &container.image)).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(1).max(1)
+}
+
+/// The order in which outdated containers are given successors: first those that serve, then those that could be
+/// started again, then those that have proven to be bad.
+fn restorability<'a>(service: &Service, container: &'a Container) -> (bool, bool, u32, &'a ContainerId) {
+    (!is_serving(container), container.config_hash == service.config_hash, container.number, &container.id)
+}
+
+/// In start-first order, a serving container and its successor must be able to run side by side.
+fn refuse_overlap(service: &Service, plan: &ServicePlan, containers: &[&Container]) -> Result<(), Refusal> {
+    let overlaps = plan.update.order == Order::StartFirst
+        && plan.slots.iter().any(|slot| {
+            matches!(slot, Slot::Replace(old, _) if containers.iter().any(|container| container.id == *old && is_serving(container)))
+        });
+    match service.exclusive.first() {
+        Some(exclusive) if overlaps => {
+            Err(Refusal::CannotOverlap { service: plan.service.clone(), exclusive: exclusive.clone() })
+        }
+        _ => Ok(()),
+    }
+}

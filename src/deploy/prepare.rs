@@ -1,0 +1,127 @@
+//! Everything that can be done, and can fail, before any running container is touched.
+//!
+//! Compose creates the new containers; kerek hides those whose service has other containers to serve meanwhile. If
+//! anything fails, what was created is removed again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future;
+
+use super::condition::can_be_steered;
+use super::plan::Plan;
+use super::traffic;
+use crate::compose::{Compose, Creation, Project, order};
+use crate::engine::{self, Container, Engine, State};
+use crate::error::Failure;
+use crate::names::ServiceName;
+use crate::report::{Event, Reporter};
+
+/// Removes containers that never served.
+pub(super) async fn discard<E: Engine>(engine: &E, plan: &Plan) -> engine::Result<()> {
+    let ids = plan.services.iter().flat_map(|service| &service.discarded);
+    future::try_join_all(ids.map(|id| engine.remove(id, true))).await?;
+    Ok(())
+}
+
+/// What Compose has to create for a plan, given the containers that are there; `None` if nothing.
+pub(super) fn creation(
+    project: &Project,
+    plan: &Plan,
+    existing: &[Container],
+    no_dependencies: bool,
+) -> Option<Creation> {
+    let additions: BTreeMap<&ServiceName, usize> = plan
+        .services
+        .iter()
+        .map(|service| (&service.service, service.creations()))
+        .filter(|&(_, number)| number > 0)
+        .collect();
+    if additions.is_empty() {
+        return None;
+    }
+    let discarded: BTreeSet<_> = plan.services.iter().flat_map(|service| &service.discarded).collect();
+    let mut counts: BTreeMap<&ServiceName, usize> = BTreeMap::new();
+    for container in existing {
+        if !container.one_off && !discarded.contains(&container.id) {
+            *counts.entry(&container.service).or_default() += 1;
+        }
+    }
+    let services: BTreeSet<_> = additions.keys().copied().cloned().collect();
+    // Compose scales every service that it comes across, dependencies included, and would remove containers of those
+    // it believes to have too many: so each is given the number it has. Others it refuses to hear of.
+    let reached = if no_dependencies { services.clone() } else { order::closure(&project.services, &services) };
+    let scale = reached
+        .into_iter()
+        .filter_map(|name| {
+            let there = counts.get(&name).copied().unwrap_or_default();
+            let more = additions.get(&name).copied().unwrap_or_default();
+            (there + more > 0).then(|| (name, u32::try_from(there + more).unwrap_or(u32::MAX)))
+        })
+        .collect();
+    Some(Creation { services, scale, no_dependencies })
+}
+
+/// Lets Compose create containers. If it fails, those it has made before are removed.
+pub(super) async fn create<E: Engine, C: Compose>(
+    engine: &E,
+    compose: &C,
+    project: &Project,
+    creation: &Creation,
+    existing: &[Container],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Container>, Failure> {
+    let created = compose.create(creation).await;
+    let after = match engine.containers(&project.name).await {
+        Ok(after) => after,
+        Err(error) => {
+            // What was created can only be removed once it is known: an engine that answers gets another chance.
+            if error.kind != engine::ErrorKind::Unreachable
+                && let Ok(after) = engine.containers(&project.name).await
+            {
+                remove_new(engine, existing, &after, reporter).await;
+            }
+            return Err(super::engine_failure(error));
+        }
+    };
+    if let Err(failure) = created {
+        remove_new(engine, existing, &after, reporter).await;
+        return Err(failure);
+    }
+    Ok(after)
+}
+
+/// Removes the containers that are in `after` but were not in `before`, as far as they never ran.
+pub(super) async fn remove_new<E: Engine>(
+    engine: &E,
+    before: &[Container],
+    after: &[Container],
+    reporter: &dyn Reporter,
+) {
+    let known: BTreeSet<_> = before.iter().map(|container| &container.id).collect();
+    let new = after
+        .iter()
+        .filter(|container| !container.one_off && container.state == State::Created && !known.contains(&container.id));
+    for result in future::join_all(new.map(|container| engine.remove(&container.id, true))).await {
+        if let Err(error) = result {
+            reporter.report(&Event::Warning(&format!("{error}; the next deploy removes it")));
+        }
+    }
+}
+
+/// Keeps containers that are to come in from being found under their service's names before they are ready.
+pub(super) async fn hide<E: Engine>(engine: &E, plan: &Plan, containers: &[Container]) -> engine::Result<()> {
+    let steering: BTreeSet<_> =
+        plan.services.iter().filter(|service| service.steers).map(|service| &service.service).collect();
+    let incoming: BTreeSet<_> = plan.adopted().collect();
+    let hidden = containers.iter().filter(|container| {
+        incoming.contains(&container.id)
+            && steering.contains(&container.service)
+            && container.state == State::Created
+            && can_be_steered(container)
+    });
+    future::try_join_all(hidden.map(|container| async {
+        traffic::reconnect(engine, &container.id, &container.networks, &traffic::withdrawn(container)).await
+    }))
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! When a started container is fit for work.
+//!
+//! [`judge`] is the verdict on one observation, a pure function; [`wait`] observes until there is a final one. With a
+//! healthcheck, it decides. Without one, a container is ready when it has run for a while without a restart. One that
+//! may end (restart policy `no` or `on-failure`) and ended with 0 has done its work.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::watch::Subscription;
+use crate::cancel::Cancel;
+use crate::compose::duration;
+use crate::engine::{self, Container, Engine, Health, State};
+use crate::names::ContainerId;
+
+/// How long a container without a healthcheck has to run, unless `monitor` says otherwise.
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
+
+/// A container is given at least this long to become ready.
+const LEAST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often to look even if no event came.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The verdict on a container at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// Fit for work.
+    Ready,
+    /// Has done its work.
+    Completed,
+    /// Too early to say.
+    Waiting,
+    /// Not fit, and why.
+    Failed(String),
+}
+
+/// Why waiting ended without a fit container.
+#[derive(Debug)]
+pub(super) enum Unready {
+    /// The container is to blame, and why.
+    Unfit(String),
+    /// The user interrupted.
+    Cancelled,
+    /// The engine did not answer.
+    Engine(engine::Error),
+}
+
+/// Judges a container that was started `running` ago and needs to run for `settle` where it has no healthcheck.
+pub(super) fn judge(container: &Container, running: Duration, settle: Duration) -> Verdict {
+    match container.state {
+        State::Exited { code: 0, .. } if container.restart_policy.can_complete() => Verdict::Completed,
+        State::Exited { out_of_memory: true, .. } => Verdict::Failed("was killed for using too much memory".into()),
+        State::Exited { code, .. } => Verdict::Failed(format!("exited with code {code}")),
+        State::Restarting => Verdict::Failed("exits again and again".into()),
+        State::Dead => Verdict::Failed("is being removed by someone else".into()),
+        State::Created | State::Paused => Verdict::Waiting,
+        State::Running if container.restarts > 0 => Verdict::Failed("exits again and again".into()),
+        State::Running => match container.health {
+            Some(Health::Healthy) => Verdict::Ready,
+            Some(Health::Unhealthy) => Verdict::Failed("is unhealthy".into()),
+            None if running >= settle => Verdict::Ready,
+            Some(Health::Starting) | None => Verdict::Waiting,
+        },
+    }
+}
+
+/// The longest a container may take to become ready: as asked for, else what its healthcheck allows for.
+pub(super) fn deadline(container: &Container, asked: Option<Duration>, settle: Duration) -> Duration {
+    asked.unwrap_or_else(|| {
+        let implied = container.healthcheck.map_or(settle, |check| {
+            let probe = check.interval.saturating_add(check.timeout);
+            check.start_period.saturating_add(probe.saturating_mul(check.retries.max(1)))
+        });
+        implied.max(LEAST_DEADLINE)
+    })
+}
+
+/// Waits until a container that was started at `since` is ready (`false`) or has completed (`true`).
+pub(super) async fn wait<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    mut events: Subscription,
+    since: Instant,
+    (settle, deadline): (Duration, Duration),
+    cancel: &Cancel,
+) -> Result<bool, Unready> {
+    let end = since + deadline;
+    loop {
+        let container = engine.container(id).await.map_err(Unready::Engine)?;
+        let Some(container) = container else {
+            return Err(Unready::Unfit("was removed by someone else".into()));
+        };
+        match judge(&container, since.elapsed(), settle) {
+            Verdict::Ready => return Ok(false),
+            Verdict::Completed => return Ok(true),
+            Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
+            Verdict::Waiting => {}
+        }
+        let now = Instant::now();
+        if now >= end {
+            let limit = duration::format(deadline);
+            return Err(Unready::Unfit(format!("was not ready within {limit}")));
+        }
+        let mut look = (now + LOOK).min(end);
+        if container.health.is_none() && since + settle > now {
+            look = look.min(since + settle);
+        }
+        tokio::select! {
+            () = events.changed() => {}
+            () = sleep_until(look) => {}
+            () = cancel.requested() => return Err(Unready::Cancelled),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Healthcheck, RestartPolicy};
+
+    fn verdict(change: impl FnOnce(&mut Container)) -> Verdict {
+        let mut container = Container::example();
+        change(&mut container);
+        judge(&container, Duration::from_secs(2), Duration::from_secs(5))
+    }
+
+    #[test]
+    fn health_decides_where_there_is_a_healthcheck() {
+        assert_eq!(verdict(|c| c.health = Some(Health::Healthy)), Verdict::Ready);
+        assert_eq!(verdict(|c| c.health = Some(Health::Starting)), Verdict::Waiting);
+        assert_eq!(verdict(|c| c.health = Some(Health::Unhealthy)), Verdict::Failed("is unhealthy".into()));
+    }
+
+    #[test]
+    fn time_decides_where_there_is_none() {
+        let mut container = Container::example();
+        container.health = None;
+        let settle = Duration::from_secs(5);
+        assert_eq!(judge(&container, Duration::from_secs(4), settle), Verdict::Waiting);
+        assert_eq!(judge(&container, settle, settle), Verdict::Ready);
+    }
+
+    #[test]
+    fn a_restart_is_a_failure_even_if_healthy() {
+        let verdict = verdict(|c| {
+            c.restarts = 1;
+            c.health = Some(Health::Healthy);
+        });
+        assert_eq!(verdict, Verdict::Failed("exits again and again".into()));
+    }
+
+    #[test]
+    fn only_what_may_end_completes() {
+        let exited = |policy| {
+            move |c: &mut Container| {
+                c.state = State::Exited { code: 0, out_of_memory: false };
+                c.restart_policy = policy;
+            }
+        };
+        assert_eq!(verdict(exited(RestartPolicy::No)), Verdict::Completed);
+        assert_eq!(verdict(exited(RestartPolicy::OnFailure)), Verdict::Completed);
+        assert_eq!(verdict(exited(RestartPolicy::Always)), Verdict::Failed("exited with code 0".into()));
+    }
+
+    #[test]
+    fn the_healthcheck_implies_the_deadline() {
+        let mut container = Container::example();
+        let seconds = Duration::from_secs;
+        container.healthcheck =
+            Some(Healthcheck { interval: seconds(30), timeout: seconds(10), retries: 3, start_period: seconds(20) });
+        assert_eq!(deadline(&container, None, SETTLE), seconds(140));
+        assert_eq!(deadline(&container, Some(seconds(7)), SETTLE), seconds(7));
+        container.healthcheck = None;
+        assert_eq!(deadline(&container, None, SETTLE), seconds(60));
+    }
+}

@@ -1,0 +1,203 @@
+//! The executor: carries out a prepared plan, service by service, batch by batch.
+//!
+//! A service whose update fails is left in the state its policy asks for; the services after it are not touched. Old
+//! containers are kept, stopped, until their service has converged.
+
+use std::collections::BTreeMap;
+
+use futures_util::future;
+use tokio::time::{Instant, sleep};
+
+use super::condition::is_serving;
+use super::exchange::{Context, Exchange, Failed, Member};
+use super::plan::{Plan, ServicePlan, Slot, Successor};
+use super::traffic;
+use crate::compose::policy::FailureAction;
+use crate::engine::{self, Container, Engine};
+use crate::names::{ContainerId, ServiceName};
+use crate::report::{Event, Step};
+
+/// Why a roll did not get through.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// The service whose turn it was.
+    pub(super) service: ServiceName,
+    /// What happened.
+    pub(super) failed: Failed,
+    /// Whether what had been finished was taken back, if anything was, so that only old containers serve.
+    pub(super) rolled_back: bool,
+}
+
+/// One replica's containers.
+#[derive(Clone, Debug)]
+struct Pair {
+    outgoing: Option<Member>,
+    incoming: Option<Member>,
+}
+
+/// Carries out a plan whose successors all exist.
+pub(super) async fn roll<E: Engine>(
+    context: &Context<'_, E>,
+    plan: &Plan,
+    containers: &[Container],
+) -> Result<(), Broken> {
+    let by_id = containers.iter().map(|container| (&container.id, container)).collect();
+    let services = plan.services.iter().filter(|service| !service.slots.is_empty());
+    for (index, service) in services.enumerate() {
+        let result = roll_service(context, service, &by_id).await;
+        // The services before this one have been updated, and stay so.
+        result.map_err(|broken| Broken { rolled_back: broken.rolled_back && index == 0, ..broken })?;
+    }
+    Ok(())
+}
+
+async fn roll_service<E: Engine>(
+    context: &Context<'_, E>,
+    plan: &ServicePlan,
+    containers: &BTreeMap<&ContainerId, &Container>,
+) -> Result<(), Broken> {
+    let begin = Instant::now();
+    let broken = |failed, rolled_back| Broken { service: plan.service.clone(), failed, rolled_back };
+    let pairs: Vec<_> = plan.slots.iter().map(|slot| pair(plan, slot, containers)).collect();
+    context.reporter.report(&Event::ServiceBegun {
+        service: &plan.service,
+        slots: pairs.len(),
+        order: plan.update.order,
+    });
+    let exchange =
+        Exchange { context, service: &plan.service, policy: &plan.update, drain: plan.drain, steers: plan.steers };
+    let (finished, failure) = exchange_all(&exchange, &pairs).await;
+    let Some(failed) = failure else {
+        commit(context, plan, &finished).await.map_err(|error| broken(Failed::Unfinished(error), false))?;
+        context.reporter.report(&Event::ServiceDone { service: &plan.service, took: begin.elapsed() });
+        return Ok(());
+    };
+    let unfit = matches!(failed, Failed::Unfit(_));
+    if unfit && plan.update.failure_action == FailureAction::Rollback && !finished.is_empty() {
+        let rolled_back = roll_back(context, plan, &finished).await;
+        return Err(broken(failed, rolled_back));
+    }
+    // What has been replaced so far is done with; the next run does the rest.
+    let answers = unfit || matches!(failed, Failed::Cancelled);
+    if answers && let Err(error) = commit(context, plan, &finished).await {
+        context.reporter.report(&Event::Warning(&error.to_string()));
+    }
+    Err(broken(failed, finished.is_empty()))
+}
+
+/// Exchanges pairs batch by batch. Returns the finished ones, and the failure that ended it, if one did.
+async fn exchange_all<E: Engine>(exchange: &Exchange<'_, E>, pairs: &[Pair]) -> (Vec<Pair>, Option<Failed>) {
+    let policy = exchange.policy;
+    let cancel = exchange.context.cancel;
+    let mut finished = Vec::new();
+    let mut failures = 0;
+    let mut tolerated = None;
+    let batch = policy.parallelism.unwrap_or(pairs.len()).max(1);
+    // What only goes must not go beside what is still coming in.
+    let only_goes = |pair: &Pair| pair.incoming.is_none();
+    let groups = pairs.chunk_by(|one, next| only_goes(one) == only_goes(next));
+    for (index, batch) in groups.flat_map(|group| group.chunks(batch)).enumerate() {
+        if index > 0 && !policy.delay.is_zero() {
+            tokio::select! {
+                () = sleep(policy.delay) => {}
+                () = cancel.requested() => {}
+            }
+        }
+        if cancel.reason().is_some() {
+            return (finished, Some(Failed::Cancelled));
+        }
+        let exchanges = batch.iter().map(|pair| exchange.run(pair.outgoing.as_ref(), pair.incoming.as_ref()));
+        let results = future::join_all(exchanges).await;
+        let mut fatal = None;
+        for (pair, result) in batch.iter().zip(results) {
+            match result {
+                Ok(()) => finished.push(pair.clone()),
+                Err(failed @ Failed::Unfit(_)) => {
+                    failures += 1;
+                    tolerated.get_or_insert(failed);
+                }
+                Err(failed) => fatal = Some(failed),
+            }
+        }
+        let ends = !is_tolerated(failures, pairs.len(), policy.max_failure_ratio)
+            && policy.failure_action != FailureAction::Continue;
+        if fatal.is_some() || ends {
+            return (finished, fatal.or(tolerated));
+        }
+    }
+    (finished, tolerated)
+}
+
+/// Whether the share of failed replicas is one that the policy puts up with.
+fn is_tolerated(failures: usize, total: usize, max_failure_ratio: f64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of replicas are small")]
+    let ratio = failures as f64 / total.max(1) as f64;
+    ratio <= max_failure_ratio
+}
+
+/// Takes finished replicas back, the last one first. Returns whether all of them were. Never rolled back itself.
+async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> bool {
+    context.reporter.report(&Event::RollingBack { service: &plan.service, slots: finished.len() });
+    let exchange =
+        Exchange { context, service: &plan.service, policy: &plan.rollback, drain: plan.drain, steers: plan.steers };
+    let reversed: Vec<_> = finished
+        .iter()
+        .rev()
+        .map(|pair| Pair {
+            outgoing: pair.incoming.clone().map(as_running),
+            // Only what served before comes back.
+            incoming: pair.outgoing.clone().filter(|member| member.restores),
+        })
+        .collect();
+    let (taken_back, failure) = exchange_all(&exchange, &reversed).await;
+    if let Err(error) = commit(context, plan, &taken_back).await {
+        context.reporter.report(&Event::Warning(&error.to_string()));
+    }
+    if let Some(Failed::Unfit(reason)) = &failure {
+        context.reporter.report(&Event::Warning(&format!("the rollback did not get through: {reason}")));
+    }
+    failure.is_none()
+}
+
+/// A container that was created when it was observed and has been brought in since.
+fn as_running(mut member: Member) -> Member {
+    member.container.state = engine::State::Running;
+    member.container.networks.clone_from(&member.home);
+    // Should what it makes room for turn out to be worse, it serves again.
+    member.restores = true;
+    member
+}
+
+/// Removes the containers that were exchanged for others, or for nothing. Their volumes stay: they hold data.
+async fn commit<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> engine::Result<()> {
+    let outgoing = finished.iter().filter_map(|pair| pair.outgoing.as_ref());
+    let removals = outgoing.map(|member| async {
+        context.engine.remove(&member.container.id, false).await?;
+        context.reporter.report(&Event::Step {
+            service: &plan.service,
+            container: &member.container.name,
+            step: Step::Removed,
+        });
+        engine::Result::Ok(())
+    });
+    future::join_all(removals).await.into_iter().collect()
+}
+
+fn pair(plan: &ServicePlan, slot: &Slot, containers: &BTreeMap<&ContainerId, &Container>) -> Pair {
+    let member = |id: &ContainerId, incoming: bool| {
+        let container: &Container = containers.get(id)?;
+        Some(Member {
+            container: container.clone(),
+            home: traffic::published(container, &plan.aliases),
+            restores: !incoming && (is_serving(container) || plan.interrupted),
+            disposable: incoming,
+        })
+    };
+    Pair {
+        outgoing: slot.old().and_then(|id| member(id, false)),
+        incoming: match slot.successor() {
+            Some(Successor::Adopted(id)) => member(id, true),
+            Some(Successor::Created) | None => None,
+        },
+    }
+}

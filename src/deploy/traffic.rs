@@ -1,0 +1,187 @@
+//! Moving containers in and out of their service's DNS names, and leaving them alone until traffic has ceased.
+//!
+//! Docker's DNS answers with every running container that carries a service's alias, ready or not, until it has ended.
+//! Reconnecting a container's endpoint with or without the aliases changes the answer at once, while the address, and
+//! with it every established connection, stays (measured; ARCHITECTURE.md tells more).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::compose::policy::Drain;
+use crate::engine::{self, Attachment, Container, Engine};
+use crate::names::{ContainerId, NetworkName};
+
+/// Attachments by network.
+pub(super) type Attachments = BTreeMap<NetworkName, Attachment>;
+
+/// Bytes that arrive at a container between two looks without anybody talking to it (address resolution and the like).
+/// The smallest HTTP request with its frames is larger.
+const NOISE: u64 = 128;
+
+/// How often traffic is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a container is left alone where the engine does not tell what it receives.
+const BLIND: Duration = Duration::from_secs(5);
+
+/// A container that is cut off from its network must not stay so: this often is connecting it tried.
+const ATTEMPTS: usize = 5;
+
+/// Pause between these attempts.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The attachments with which the service's names lead to a container.
+///
+/// What Compose has given it is kept; what is missing (an earlier run was cut off) is added.
+pub(super) fn published(container: &Container, aliases: &BTreeMap<NetworkName, BTreeSet<String>>) -> Attachments {
+    let mut attachments = container.networks.clone();
+    for (network, attachment) in &mut attachments {
+        for alias in aliases.get(network).into_iter().flatten() {
+            if !attachment.aliases.contains(alias) {
+                attachment.aliases.push(alias.clone());
+            }
+        }
+    }
+    attachments
+}
+
+/// The attachments with which no name but the container's own leads to it.
+pub(super) fn withdrawn(container: &Container) -> Attachments {
+    let mut attachments = container.networks.clone();
+    for attachment in attachments.values_mut() {
+        attachment.aliases.retain(|alias| *alias == container.name);
+    }
+    attachments
+}
+
+/// Reconnects a container wherever its names differ from the wanted ones. Returns whether they did anywhere.
+pub(super) async fn reconnect<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    current: &Attachments,
+    wanted: &Attachments,
+) -> engine::Result<bool> {
+    let mut changed = false;
+    for (network, attachment) in wanted {
+        let mut attachment = attachment.clone();
+        if let Some(now) = current.get(network) {
+            if same_names(now, &attachment) {
+                continue;
+            }
+            attachment.address.clone_from(&now.address);
+            engine.disconnect(id, network).await?;
+        }
+        connect(engine, id, network, &attachment).await?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+fn same_names(one: &Attachment, other: &Attachment) -> bool {
+    let names = |attachment: &Attachment| attachment.aliases.iter().cloned().collect::<BTreeSet<_>>();
+    names(one) == names(other)
+}
+
+/// Connects, and makes as sure as can be that the container does not stay cut off: when an attempt fails, the engine is
+/// asked whether it has done it all the same, and else tried again.
+async fn connect<E: Engine>(
+    engine: &E,
+    id: &ContainerId,
+    network: &NetworkName,
+    attachment: &Attachment,
+) -> engine::Result<()> {
+    let mut attempt = 1;
+    loop {
+        let Err(error) = engine.connect(id, network, attachment).await else {
+            return Ok(());
+        };
+        let container = engine.container(id).await?;
+        let Some(container) = container else {
+            // Nothing left to connect.
+            return Ok(());
+        };
+        match container.networks.get(network) {
+            Some(now) if same_names(now, attachment) => return Ok(()),
+            Some(_) => engine.disconnect(id, network).await?,
+            None => {}
+        }
+        if attempt == ATTEMPTS {
+            return Err(error);
+        }
+        attempt += 1;
+        sleep(PAUSE).await;
+    }
+}
+
+/// Leaves a container alone until traffic has ceased. Returns whether something was still arriving at the end.
+pub(super) async fn drain<E: Engine>(engine: &E, id: &ContainerId, drain: Drain) -> bool {
+    let begin = Instant::now();
+    let end = begin + drain.maximum;
+    // A drain of a fixed length needs no looking.
+    if drain.minimum >= drain.maximum {
+        sleep(drain.maximum).await;
+        return false;
+    }
+    let mut last = engine.received(id).await.ok().flatten();
+    let mut quiet_since = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return true;
+        }
+        if last.is_some() && now >= begin + drain.minimum && now >= quiet_since + drain.quiet {
+            return false;
+        }
+        if last.is_none() && now >= begin + drain.minimum.max(BLIND.min(drain.maximum)) {
+            return false;
+        }
+        sleep(LOOK.min(end - now)).await;
+        let received = engine.received(id).await.ok().flatten();
+        if received.zip(last).is_none_or(|(received, last)| received > last.saturating_add(NOISE)) {
+            quiet_since = Instant::now();
+        }
+        last = received;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(aliases: &[&str]) -> Container {
+        let attachment = Attachment {
+            aliases: aliases.iter().map(ToString::to_string).collect(),
+            ipv4_address: Some("10.0.0.9".into()),
+            gateway_priority: 3,
+            ..Attachment::default()
+        };
+        let mut container = Container::example();
+        container.name = "shop-web-1".into();
+        container.networks = BTreeMap::from([(NetworkName::new("shop_default"), attachment)]);
+        container
+    }
+
+    fn names(attachments: &Attachments) -> Vec<&str> {
+        attachments.values().flat_map(|attachment| &attachment.aliases).map(String::as_str).collect()
+    }
+
+    #[test]
+    fn withdrawn_keeps_all_but_the_services_names() {
+        let container = container(&["shop-web-1", "web", "www"]);
+        let attachments = withdrawn(&container);
+        assert_eq!(names(&attachments), ["shop-web-1"]);
+        let attachment = &attachments[&NetworkName::new("shop_default")];
+        assert_eq!(attachment.ipv4_address.as_deref(), Some("10.0.0.9"));
+        assert_eq!(attachment.gateway_priority, 3);
+    }
+
+    #[test]
+    fn published_adds_what_is_missing() {
+        let aliases =
+            BTreeMap::from([(NetworkName::new("shop_default"), BTreeSet::from(["web".to_owned(), "www".to_owned()]))]);
+        assert_eq!(names(&published(&container(&["shop-web-1"]), &aliases)), ["shop-web-1", "web", "www"]);
+        assert_eq!(names(&published(&container(&["www", "web"]), &aliases)), ["www", "web"]);
+    }
+}

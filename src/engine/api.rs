@@ -1,0 +1,286 @@
+//! The Engine API, as Docker and podman serve it, over a unix socket.
+//!
+//! [`Api`] sends plain requests in the newest version that both sides know, and reads only the fields it needs, so
+//! that old engines, podman and engines of tomorrow are one to the rest of kerek. It neither retries nor watches the
+//! clock: that is [`super::patient::Patient`]'s job.
+//!
+//! It is a thin client of our own on purpose. Generated models of the whole API (bollard 0.21 was tried) reject an
+//! inspection for one unknown word in a field that nobody reads, ask in no version whatever was negotiated, and do not
+//! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
+
+mod events;
+mod http;
+mod logs;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, LocalBoxStream, TryStreamExt};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::header::{DATE, HeaderMap};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use self::events::{Lines, Message};
+use self::http::{Answer, Http, garbled, transport_error};
+use self::logs::Tail;
+use self::wire::{Connect, Disconnect, Image, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
+use super::{Action, Attachment, Container, Engine, Error, Event, Result};
+use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
+
+/// The newest version of the API this code was written for and tested with (Docker 28.5); an older engine is spoken to
+/// in its own version, down to [`MIN_VERSION`].
+const MAX_VERSION: Version = Version(1, 51);
+/// The oldest version with everything that is needed here (Docker 20.10, podman).
+const MIN_VERSION: Version = Version(1, 41);
+/// Inspections under way at once.
+const CONCURRENT_INSPECTIONS: usize = 16;
+/// How often to look whether a removal that someone else has begun is over, and the pause between: 30 s altogether.
+const REMOVAL_LOOKS: usize = 300;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What need not be escaped in a path: image references keep their form, as podman does not unescape all of it.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'/').remove(b':').remove(b'@').remove(b'_');
+
+/// An engine at the other end of a unix socket. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Api {
+    http: Http,
+    version: Version,
+    podman: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Version(u16, u16);
+
+impl Api {
+    /// Connects to the engine behind a socket and agrees on a version of the API, in one round trip.
+    ///
+    /// Fails with `Unreachable` if there is no engine, `Refused` if it is too old, `Garbled` if it is something else.
+    pub async fn connect(socket: &Path) -> Result<Self> {
+        let http = Http::new(socket);
+        let call = format!("connect to the engine at {}", socket.display());
+        let answer = http.get(&call, "/_ping").await?.accepted()?;
+        let version = offered_version(&answer.headers)
+            .ok_or_else(|| garbled(&call, &"it names no API version; is this a container engine?"))?;
+        if version < MIN_VERSION {
+            return Err(Error {
+                kind: super::ErrorKind::Refused,
+                call,
+                message: format!(
+                    "it speaks API {}.{}, but at least {}.{} (Docker 20.10, podman 4) is needed",
+                    version.0, version.1, MIN_VERSION.0, MIN_VERSION.1
+                ),
+            });
+        }
+        Ok(Self { http, version: version.min(MAX_VERSION), podman: answer.headers.contains_key("libpod-api-version") })
+    }
+
+    /// A path of the API, under the agreed version.
+    fn path(&self, path: &str) -> String {
+        let Version(major, minor) = self.version;
+        format!("/v{major}.{minor}{path}")
+    }
+
+    fn container_path(&self, id: &ContainerId, rest: &str) -> String {
+        self.path(&format!("/containers/{}{rest}", escape(id.as_str())))
+    }
+
+    async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>> {
+        let call = format!("inspect container {}", id.short());
+        let answer = self.http.get(&call, &self.container_path(id, "/json")).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        answer.accepted()?.json::<Inspection>()?.into_container(&call).map(Some)
+    }
+
+    /// Waits until a container is gone whose removal was begun by someone else; `busy` is the engine's refusal.
+    async fn wait_until_gone(&self, id: &ContainerId, busy: &Answer) -> Result<()> {
+        for _ in 0..REMOVAL_LOOKS {
+            if self.inspect(id).await?.is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(REMOVAL_PAUSE).await;
+        }
+        Err(busy.refusal())
+    }
+
+    /// The engine's clock as it puts it into its answers, in whole seconds since 1970.
+    async fn clock(&self, call: &str) -> Result<Option<u64>> {
+        let answer = self.http.get(call, "/_ping").await?.accepted()?;
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok(date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok()).map(|age| age.as_secs()))
+    }
+
+    /// Turns a message into an event, asking for the verdict where the message lacks it.
+    async fn event(&self, message: Message) -> Result<Event> {
+        let (container, action) = match message {
+            Message::Happened(container, action) => (container, action),
+            Message::Probed(container) => {
+                let health = self.inspect(&container).await?.and_then(|container| container.health);
+                (container, health.map_or(Action::Other, Action::Health))
+            }
+        };
+        Ok(Event { container, action })
+    }
+}
+
+impl Engine for Api {
+    async fn containers(&self, project: &ProjectName) -> Result<Vec<Container>> {
+        let call = format!("list containers of project {project}");
+        // Whatever carries the project's label without being of a service was not made by Compose.
+        let labels = [format!("{PROJECT_LABEL}={project}"), SERVICE_LABEL.to_owned()];
+        let filters = escape(&json!({ "label": labels }).to_string());
+        let path = self.path(&format!("/containers/json?all=true&filters={filters}"));
+        let listed: Vec<Listed> = self.http.get(&call, &path).await?.accepted()?.json()?;
+        stream::iter(listed)
+            .map(async |listed| self.inspect(&ContainerId::new(listed.id)).await)
+            .buffer_unordered(CONCURRENT_INSPECTIONS)
+            // A container may vanish between list and inspection.
+            .try_filter_map(async |container| Ok(container))
+            .try_collect()
+            .await
+    }
+
+    async fn container(&self, id: &ContainerId) -> Result<Option<Container>> {
+        self.inspect(id).await
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<()> {
+        let call = format!("start container {}", id.short());
+        let answer = self.http.post(&call, &self.container_path(id, "/start")).await?;
+        unless_status(answer, &[StatusCode::NOT_MODIFIED])
+    }
+
+    async fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<()> {
+        let call = format!("stop container {}", id.short());
+        let query = timeout.map_or_else(String::new, |timeout| format!("?t={}", stop_seconds(timeout)));
+        let path = self.container_path(id, &format!("/stop{query}"));
+        let answer = self.http.post(&call, &path).await?;
+        unless_status(answer, &[StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND])
+    }
+
+    async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<()> {
+        let call = format!("remove container {}", id.short());
+        let path = self.container_path(id, &format!("?force=true&v={volumes}"));
+        let answer = self.http.delete(&call, &path).await?;
+        if answer.status == StatusCode::CONFLICT && answer.message().contains("already in progress") {
+            return self.wait_until_gone(id, &answer).await;
+        }
+        unless_status(answer, &[StatusCode::NOT_FOUND])
+    }
+
+    async fn connect(&self, id: &ContainerId, network: &NetworkName, attachment: &Attachment) -> Result<()> {
+        let call = format!("connect container {} to network {network}", id.short());
+        let path = self.path(&format!("/networks/{}/connect", escape(network.as_str())));
+        let body = Connect::new(id, attachment, self.podman);
+        let answer = self.http.post_json(&call, &path, &body).await?;
+        unless_status(answer, &[])
+    }
+
+    async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<()> {
+        let call = format!("disconnect container {} from network {network}", id.short());
+        let path = self.path(&format!("/networks/{}/disconnect", escape(network.as_str())));
+        let body = Disconnect { container: id.as_str() };
+        let answer = self.http.post_json(&call, &path, &body).await?;
+        // Docker answers 500 with "container … is not connected to (the) network …", podman 500 or 404 with the same
+        // words. Other 404s say that the container or the network is gone, which comes to the same.
+        if answer.message().contains("is not connected to") {
+            return Ok(());
+        }
+        unless_status(answer, &[StatusCode::NOT_FOUND])
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<ImageId>> {
+        let call = format!("inspect image {reference}");
+        let path = self.path(&format!("/images/{}/json", escape(reference)));
+        let answer = self.http.get(&call, &path).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let image: Image = answer.accepted()?.json()?;
+        Ok(Some(ImageId::new(image.id)))
+    }
+
+    async fn received(&self, id: &ContainerId) -> Result<Option<u64>> {
+        let call = format!("get statistics of container {}", id.short());
+        let path = self.container_path(id, "/stats?stream=false&one-shot=true");
+        let answer = self.http.get(&call, &path).await?;
+        // Gone, stopped (podman 409), or no controllers mounted to measure with (Docker 500).
+        if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) || lacks_metrics(&answer) {
+            return Ok(None);
+        }
+        // Docker lists no network for a stopped container; podman sends an error with status 200.
+        Ok(answer.accepted()?.json::<Stats>()?.received())
+    }
+
+    async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>> {
+        let call = format!("get logs of container {}", id.short());
+        let path = self.container_path(id, &format!("/logs?stdout=true&stderr=true&tail={lines}"));
+        let mut body = self.http.stream(&call, &path).await?;
+        let mut tail = Tail::default();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| transport_error(&call, &error))?;
+            tail.push(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+        }
+        Ok(tail.into_lines(lines))
+    }
+
+    async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
+        let call = format!("watch events of project {project}");
+        // Engines answer just before they subscribe. Asking for what happened since a moment before the request closes
+        // that gap, at the price of repeating the events of up to a second.
+        let since = self.clock(&call).await?;
+        let since = since.map_or_else(String::new, |seconds| format!("since={seconds}&"));
+        let label = format!("{PROJECT_LABEL}={project}");
+        let filters = escape(&json!({ "label": [label], "type": ["container"] }).to_string());
+        let path = self.path(&format!("/events?{since}filters={filters}"));
+        let lines = Lines::new(&call, self.http.stream(&call, &path).await?);
+        let api = self.clone();
+        Ok(stream::try_unfold(lines, async move |mut lines| {
+            let message = lines.next().await?;
+            Ok(message.map(|message| (message, lines)))
+        })
+        .and_then(move |message| {
+            let api = api.clone();
+            async move { api.event(message).await }
+        })
+        .boxed_local())
+    }
+}
+
+fn offered_version(headers: &HeaderMap) -> Option<Version> {
+    let version = headers.get("api-version")?.to_str().ok()?;
+    let (major, minor) = version.split_once('.')?;
+    Some(Version(major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Fine if the engine did it, or has one of the given reasons not to.
+fn unless_status(answer: Answer, fine: &[StatusCode]) -> Result<()> {
+    if fine.contains(&answer.status) {
+        return Ok(());
+    }
+    answer.accepted().map(drop)
+}
+
+fn lacks_metrics(answer: &Answer) -> bool {
+    answer.status.is_server_error() && answer.message().contains("no metrics")
+}
+
+/// Whole seconds, rounded up so that nothing gets less time than it was promised.
+fn stop_seconds(timeout: Duration) -> u64 {
+    let timeout = timeout.min(wire::MAX_STOP_TIMEOUT);
+    timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
+}
+
+/// Escapes text for a path or a query.
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, PATH).to_string()
+}

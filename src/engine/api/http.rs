@@ -1,0 +1,193 @@
+//! HTTP over a unix socket, with nothing of the Engine API in it but the shape of its refusals.
+//!
+//! Connections are pooled and kept alive. Transport errors come out as [`ErrorKind::Unreachable`], refusals with the
+//! engine's own words as [`ErrorKind::Refused`], nonsense as [`ErrorKind::Garbled`]. No answer may take more memory
+//! than [`MAX_ANSWER`]; how long it may take is up to the caller, who can drop the future.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::engine::{Error, ErrorKind, Result};
+
+/// Bytes an answer may have. Labels alone may have megabytes, so be generous.
+pub(super) const MAX_ANSWER: usize = 64 << 20;
+
+/// An HTTP client that talks to one unix socket. Clones share their connections.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: Client<Socket, Full<Bytes>>,
+}
+
+impl Http {
+    /// A client for the socket at a path; connects when first used.
+    pub(super) fn new(socket: &Path) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build(Socket(socket.into())) }
+    }
+
+    /// Sends `GET path` and reads the whole answer. `call` is what the user is told on failure.
+    pub(super) async fn get(&self, call: &str, path: &str) -> Result<Answer> {
+        let response = self.send(call, Method::GET, path, Full::default()).await?;
+        Answer::read(call, response).await
+    }
+
+    /// Sends `DELETE path` and reads the whole answer.
+    pub(super) async fn delete(&self, call: &str, path: &str) -> Result<Answer> {
+        let response = self.send(call, Method::DELETE, path, Full::default()).await?;
+        Answer::read(call, response).await
+    }
+
+    /// Sends `POST path` without a body and reads the whole answer.
+    pub(super) async fn post(&self, call: &str, path: &str) -> Result<Answer> {
+        let response = self.send(call, Method::POST, path, Full::default()).await?;
+        Answer::read(call, response).await
+    }
+
+    /// Sends `POST path` with a JSON body and reads the whole answer.
+    pub(super) async fn post_json(&self, call: &str, path: &str, body: &impl Serialize) -> Result<Answer> {
+        let body = serde_json::to_vec(body).map_err(|error| garbled(call, &error))?;
+        let response = self.send(call, Method::POST, path, Full::from(body)).await?;
+        Answer::read(call, response).await
+    }
+
+    /// Sends `GET path` and returns as soon as the engine has accepted it; the body is for the caller to read.
+    pub(super) async fn stream(&self, call: &str, path: &str) -> Result<Incoming> {
+        let response = self.send(call, Method::GET, path, Full::default()).await?;
+        if response.status().is_success() {
+            Ok(response.into_body())
+        } else {
+            Err(Answer::read(call, response).await?.refusal())
+        }
+    }
+
+    async fn send(&self, call: &str, method: Method, path: &str, body: Full<Bytes>) -> Result<Response<Incoming>> {
+        let begin = Instant::now();
+        // The authority is a formality, see `Socket`.
+        let request = Request::builder()
+            .uri(format!("http://engine{path}"))
+            .method(&method)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| garbled(call, &error))?;
+        let result = self.client.request(request).await;
+        let elapsed = begin.elapsed();
+        match &result {
+            Ok(response) => tracing::debug!(%method, path, status = response.status().as_u16(), ?elapsed, "{call}"),
+            Err(error) => tracing::debug!(%method, path, error = root_cause(error), ?elapsed, "{call}"),
+        }
+        result.map_err(|error| transport_error(call, &error))
+    }
+}
+
+/// An engine's complete answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    call: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    async fn read(call: &str, response: Response<Incoming>) -> Result<Self> {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                garbled(call, &format_args!("the answer has more than {MAX_ANSWER} bytes"))
+            } else {
+                transport_error(call, error.as_ref())
+            }
+        })?;
+        Ok(Self { call: call.to_owned(), status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+
+    /// Itself, unless the engine refused.
+    pub(super) fn accepted(self) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }
+    }
+
+    /// The body as JSON of the given type.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| garbled(&self.call, &error))
+    }
+
+    /// The engine's words for why it refused: the field `message` of its JSON, else the body as text.
+    pub(super) fn message(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            message: String,
+        }
+
+        match serde_json::from_slice::<Refusal>(&self.body) {
+            Ok(refusal) if !refusal.message.is_empty() => refusal.message,
+            _ if self.body.is_empty() => format!("answered with status {}", self.status),
+            _ => {
+                let end = self.body.len().min(1024);
+                let text = String::from_utf8_lossy(&self.body[..end]);
+                format!("answered with status {}: {}", self.status, text.trim_end())
+            }
+        }
+    }
+
+    /// The answer as an error.
+    pub(super) fn refusal(&self) -> Error {
+        Error { kind: ErrorKind::Refused, call: self.call.clone(), message: self.message() }
+    }
+}
+
+/// An answer that cannot be understood, for a reason.
+pub(super) fn garbled(call: &str, reason: &dyn std::fmt::Display) -> Error {
+    Error { kind: ErrorKind::Garbled, call: call.to_owned(), message: format!("unexpected answer: {reason}") }
+}
+
+/// Sorts out what went wrong between us and the engine: anything that is not plainly bad HTTP means "no answer".
+pub(super) fn transport_error(call: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let cause = root_cause(error);
+    if chain(error).any(|error| error.downcast_ref().is_some_and(hyper::Error::is_parse)) {
+        return garbled(call, &cause);
+    }
+    Error { kind: ErrorKind::Unreachable, call: call.to_owned(), message: cause }
+}
+
+/// The innermost error's words: the outer ones only repeat that it was a client's or a connection's.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    chain(error).last().unwrap_or(error).to_string()
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Makes every connection to the same unix socket, whatever the URI.
+#[derive(Clone)]
+struct Socket(Arc<Path>);
+
+impl tower_service::Service<Uri> for Socket {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let path = Arc::clone(&self.0);
+        Box::pin(async move { UnixStream::connect(path).await.map(TokioIo::new) })
+    }
+}

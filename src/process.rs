@@ -1,0 +1,361 @@
+//! The only place that spawns local children.
+//!
+//! Children run in process groups of their own, so that a Ctrl-C reaches kerek alone and kerek decides what becomes of
+//! them. None outlives kerek: a cancelled or dropped child is ended with its group, and where the system can do it
+//! (Linux), the kernel kills a child whose kerek was killed.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio_util::sync::CancellationToken;
+
+use crate::text;
+
+/// How long a child may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Lines of a failed child's stderr that its error shows.
+const TAIL: usize = 20;
+
+/// First argument that makes the executable become one of its own children, see [`become_child`].
+const CHILD_ARGUMENT: &str = "__child";
+
+/// The executable that spawns children on behalf of this process, see [`supervise_with`].
+static SUPERVISOR: OnceLock<PathBuf> = OnceLock::new();
+
+/// A child to be: program, arguments, environment, input. Errors show it as the user could type it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, Option<OsString>)>,
+    input: Option<Vec<u8>>,
+}
+
+/// What a child that succeeded has printed.
+#[derive(Debug)]
+pub struct Output {
+    /// Everything on stdout.
+    pub stdout: Vec<u8>,
+}
+
+/// Why a child did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be started.
+    #[error("cannot run `{command}`: {source}")]
+    Spawn {
+        /// The command line.
+        command: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It ended with another exit code than 0 or by a signal.
+    #[error("`{command}` failed ({status}){}", said(stderr))]
+    Failed {
+        /// The command line.
+        command: String,
+        /// Exit code or signal.
+        status: ExitStatus,
+        /// The last lines it printed on stderr, escaped.
+        stderr: Vec<String>,
+    },
+    /// It was ended because kerek was interrupted.
+    #[error("`{command}` was interrupted")]
+    Cancelled {
+        /// The command line.
+        command: String,
+    },
+}
+
+fn said(stderr: &[String]) -> String {
+    if stderr.is_empty() { String::new() } else { format!(":\n{}", stderr.join("\n")) }
+}
+
+impl Command {
+    /// A child that runs `program` as found in `PATH`.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), input: None }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Keeps an environment variable from the child.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), None));
+        self
+    }
+
+    /// What the child reads on its stdin; it is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// Runs the child to its end. Each line on its stderr is handed to `on_line`, escaped, as it comes.
+    pub async fn run(self, cancel: &CancellationToken, mut on_line: impl FnMut(&str)) -> Result<Output, Error> {
+        let command = self.to_string();
+        tracing::debug!("run: {command}");
+        let mut child = self.spawn().map_err(|source| Error::Spawn { command: command.clone(), source })?;
+        let group = Group::of(&child);
+        let stdin = child.stdin.take();
+        let input = self.input.unwrap_or_default();
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
+        let talk = async {
+            let write = async {
+                if let Some(mut stdin) = stdin {
+                    // A child that does not read its input says why by its exit code.
+                    let _ = stdin.write_all(&input).await;
+                }
+            };
+            let read = async {
+                if let Some(mut pipe) = child.stdout.take() {
+                    pipe.read_to_end(&mut stdout).await?;
+                }
+                std::io::Result::Ok(())
+            };
+            let listen = async {
+                if let Some(pipe) = child.stderr.take() {
+                    each_line(pipe, |line| {
+                        on_line(&line);
+                        if stderr.len() == TAIL {
+                            stderr.remove(0);
+                        }
+                        stderr.push(line);
+                    })
+                    .await?;
+                }
+                std::io::Result::Ok(())
+            };
+            let ((), read, listen) = tokio::join!(write, read, listen);
+            read.and(listen)?;
+            child.wait().await
+        };
+        let status = tokio::select! {
+            status = talk => status.map_err(|source| Error::Spawn { command: command.clone(), source })?,
+            () = cancel.cancelled() => {
+                group.end(&mut child).await;
+                return Err(Error::Cancelled { command });
+            }
+        };
+        drop(group);
+        if status.success() { Ok(Output { stdout }) } else { Err(Error::Failed { command, status, stderr }) }
+    }
+
+    fn spawn(&self) -> std::io::Result<tokio::process::Child> {
+        let mut command = match SUPERVISOR.get() {
+            Some(supervisor) => {
+                let mut command = tokio::process::Command::new(supervisor);
+                command.arg(CHILD_ARGUMENT).arg(std::process::id().to_string()).arg(&self.program);
+                command
+            }
+            None => tokio::process::Command::new(&self.program),
+        };
+        // A plugin's socket is for the plugin, not for its children.
+        command.args(&self.arguments).env_remove(crate::cancel::PLUGIN_SOCKET);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+    }
+}
+
+impl std::fmt::Display for Command {
+    /// The command line, quoted for a shell.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        let words: Vec<_> = words.map(|word| text::escape(&word.to_string_lossy())).collect();
+        match shlex::try_join(words.iter().map(String::as_str)) {
+            Ok(line) => formatter.write_str(&line),
+            Err(_) => formatter.write_str(&words.join(" ")),
+        }
+    }
+}
+
+/// Reads lines until the end, tolerating any bytes; very long lines are cut.
+async fn each_line(pipe: impl tokio::io::AsyncRead + Unpin, mut handle: impl FnMut(String)) -> std::io::Result<()> {
+    const LONGEST: usize = 4096;
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        line.truncate(LONGEST);
+        let decoded = String::from_utf8_lossy(&line);
+        let trimmed = decoded.trim_end();
+        if !trimmed.is_empty() {
+            handle(text::escape(trimmed));
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// A child's process group, killed when this is dropped: whatever a child leaves running ends with it.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(rustix::process::Pid::from_raw))
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(group) = self.0 {
+            // The group is gone when all went well.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+
+    /// Asks the group to end, and waits until the child has, at most for the grace period.
+    async fn end(&self, child: &mut tokio::process::Child) {
+        self.signal(rustix::process::Signal::TERM);
+        if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+            self.signal(rustix::process::Signal::KILL);
+            let _ = child.wait().await;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+}
+
+/// Lets the running executable, which must call [`become_child`] first thing, spawn all children from now on.
+///
+/// The kernel can be told to kill a process when its parent dies, but only by that process itself, between `fork` and
+/// `exec`. Code there has to be `unsafe`; going through our own executable once more does the same safely.
+pub fn supervise_with(executable: PathBuf) {
+    if cfg!(target_os = "linux") {
+        // Set once per process; a second call would name the same executable.
+        let _ = SUPERVISOR.set(executable);
+    }
+}
+
+/// If the arguments ask for it, turns this process into the wanted child and does not return unless that fails.
+/// Returns what went wrong and the exit code a shell would give, or `None` if nothing was asked for.
+pub fn become_child(arguments: impl IntoIterator<Item = OsString>) -> Option<(String, u8)> {
+    let mut arguments = arguments.into_iter().skip(1);
+    if arguments.next()? != OsStr::new(CHILD_ARGUMENT) {
+        return None;
+    }
+    let parent = arguments.next()?;
+    let program = arguments.next()?;
+    die_with_parent(&parent);
+    let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(&program).args(arguments));
+    let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    Some((format!("{}: {error}", program.to_string_lossy()), code))
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent(parent: &OsStr) {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // The parent may have died before we asked to hear of it.
+    let now = getppid().map(|id| id.as_raw_nonzero().to_string());
+    if now.as_deref().map(OsStr::new) != Some(parent) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_: &OsStr) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        Command::new("sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn gives_input_and_takes_output() {
+        let output =
+            Command::new("cat").input("hello").run(&CancellationToken::new(), |_| {}).await.expect("cat succeeds");
+        assert_eq!(output.stdout, b"hello");
+    }
+
+    #[tokio::test]
+    async fn failure_names_command_code_and_words() {
+        let mut lines = Vec::new();
+        let error = shell("printf 'no \\033[1mway\\nreally\\n' >&2; exit 3")
+            .run(&CancellationToken::new(), |line| lines.push(line.to_owned()))
+            .await
+            .expect_err("exit 3");
+        assert_eq!(lines, ["no \\x1b[1mway", "really"]);
+        let message = error.to_string();
+        assert!(message.ends_with("failed (exit status: 3):\nno \\x1b[1mway\nreally"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn missing_program_is_named() {
+        let error = Command::new("no-such-program-anywhere")
+            .run(&CancellationToken::new(), |_| {})
+            .await
+            .expect_err("no such program");
+        assert!(matches!(&error, Error::Spawn { .. }), "{error}");
+        assert!(error.to_string().contains("no-such-program-anywhere"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_the_whole_group() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let file = directory.path().join("pid");
+        let script = format!("sleep 600 & echo $! > '{0}.tmp'; mv '{0}.tmp' '{0}'; wait", file.display());
+        let cancel = CancellationToken::new();
+        let run = shell(&script).run(&cancel, |_| {});
+        let stop = async {
+            while !file.exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            cancel.cancel();
+        };
+        let (result, ()) = tokio::join!(run, stop);
+        assert!(matches!(result, Err(Error::Cancelled { .. })), "{result:?}");
+        let pid = std::fs::read_to_string(&file).expect("pid").trim().to_owned();
+        for _ in 0..100 {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the grandchild {pid} still runs");
+    }
+}

@@ -1,0 +1,238 @@
+//! The program as its user meets it: help, answers to bad input, exit codes. Nothing here needs an engine.
+
+#[path = "cli/help.rs"]
+mod help;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use assert_cmd::Command;
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+/// The program in an empty directory and home, on a screen of 100 columns, without any other environment.
+struct Kerek {
+    home: TempDir,
+    command: Command,
+}
+
+impl Kerek {
+    fn new() -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kerek"));
+        command.env_clear().env("HOME", home.path()).env("COLUMNS", "100").current_dir(home.path());
+        Self { home, command }
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it and gives its exit code, standard output and standard error.
+    fn run<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> (i32, String, String) {
+        let output = self.command.args(arguments).output().expect("it starts");
+        let left: Vec<_> = fs::read_dir(self.home.path()).expect("it is there").collect();
+        assert!(left.is_empty(), "it left {left:?} behind");
+        let text = |bytes| String::from_utf8(bytes).expect("its output is UTF-8");
+        (output.status.code().expect("it exits"), text(output.stdout), text(output.stderr))
+    }
+}
+
+/// What a failing command line prints to standard error, having printed nothing else and exited with the given code.
+fn complaint<A: AsRef<OsStr>>(code: i32, arguments: impl IntoIterator<Item = A>) -> String {
+    let (exit, out, err) = Kerek::new().run(arguments);
+    assert_eq!((exit, out.as_str()), (code, ""), "{err}");
+    err
+}
+
+#[test]
+fn a_wrong_command_is_a_usage_error() {
+    assert_snapshot!(complaint(2, ["deplyo"]), @"
+    Error: unrecognized subcommand 'deplyo'
+
+      tip: a similar subcommand exists: 'deploy'
+
+    Usage: kerek [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_wrong_option_is_a_usage_error() {
+    assert_snapshot!(complaint(2, ["deploy", "--force-recreat"]), @"
+    Error: unexpected argument '--force-recreat' found
+
+      tip: a similar argument exists: '--force-recreate'
+
+    Usage: kerek deploy --force-recreate [SERVICE]...
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_wrong_value_is_a_usage_error() {
+    assert_snapshot!(complaint(2, ["deploy", "--pull", "sometimes"]), @"
+    Error: invalid value 'sometimes' for '--pull <WHEN>'
+      [possible values: always, missing, never]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_timeout_has_no_unit() {
+    assert_snapshot!(complaint(2, ["deploy", "--timeout", "10s"]), @"
+    Error: invalid value '10s' for '--timeout <SECONDS>': expected whole seconds without a unit, such as 30
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn two_engines_are_a_usage_error_wherever_they_are_named() {
+    assert_snapshot!(complaint(2, ["--host", "ssh://a", "deploy", "--context", "b"]), @"
+    Error: the arguments '--host <URL>' and '--context <NAME>' both name an engine; give one of them
+
+    Usage: kerek [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_host_that_is_an_option_in_disguise_is_a_usage_error() {
+    assert_snapshot!(complaint(2, ["provision", "--force", "--", "-oProxyCommand=true"]), @"
+    Error: invalid value '-oProxyCommand=true' for '<HOST>': must not begin with '-'
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn no_command_at_all_gets_help_and_the_code_of_a_usage_error() {
+    let (code, out, err) = Kerek::new().run([""; 0]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("\nCommands:\n  deploy "), "{err}");
+}
+
+#[test]
+fn huge_and_hostile_words_are_quoted_in_short_and_harmlessly() {
+    let hostile = format!("\u{1b}]0;title\u{7}\u{9b}2J\r\n{}", "é".repeat(1 << 15));
+    for line in [
+        &[hostile.as_str()][..],
+        &["deploy", &hostile],
+        &["deploy", "--pull", &hostile],
+        &["deploy", &format!("--{hostile}")],
+        &["help", &hostile],
+        &["provision", "a", &hostile],
+        &["transfer-images", "--", &format!("-{hostile}")],
+    ] {
+        let complaint = complaint(2, line);
+        assert!(complaint.starts_with("Error: "), "{complaint}");
+        assert!(complaint.len() < 4096, "{} bytes", complaint.len());
+        let control = complaint.chars().find(|character| character.is_control() && *character != '\n');
+        assert_eq!(control, None, "{complaint}");
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_fails_with_a_way_out() {
+    assert_snapshot!(complaint(1, ["provision", "-F", "ssh.conf", "ssh://me@vps:2222"]), @"
+    Error: this version of kerek cannot provision hosts yet
+    Hint: On Debian or Ubuntu, install an engine by hand with `ssh -F ssh.conf -t ssh://me@vps:2222 sudo apt-get install docker.io`.
+    Hint: Then `docker context create NAME --docker host=ssh://me@vps:2222` lets you say `kerek --context NAME deploy`.
+    ");
+    assert_snapshot!(complaint(1, ["provision", "localhost"]), @"
+    Error: this version of kerek cannot provision hosts yet
+    Hint: On Debian or Ubuntu, install an engine by hand with `sudo apt-get install docker.io`.
+    ");
+    assert_snapshot!(complaint(1, ["-c", "vps", "transfer-images", "shop/web", "shop/db"]), @"
+    Error: this version of kerek cannot transfer images yet
+    Hint: Send them by hand with `docker save shop/web shop/db | docker --context vps load`.
+    ");
+    assert_snapshot!(complaint(1, ["transfer-images", "-"]), @"
+    Error: this version of kerek cannot transfer images yet
+    Hint: Send them by hand with `docker save IMAGE | ssh HOST docker load`.
+    ");
+    assert_snapshot!(complaint(1, ["run-with-ssh-config", "ssh.conf", "ssh", "-v", "vps"]), @"
+    Error: this version of kerek cannot run commands with an SSH config yet
+    Hint: `ssh` itself takes the file as an option: `ssh -F ssh.conf …`.
+    ");
+    assert_snapshot!(complaint(1, ["run-with-ssh-config", "ssh.conf", "docker", "ps"]), @"
+    Error: this version of kerek cannot run commands with an SSH config yet
+    Hint: Add the line `Include ssh.conf` at the top of ~/.ssh/config, with the absolute path of the file, and run the command as it is.
+    ");
+}
+
+#[test]
+fn the_engine_comes_from_option_environment_or_default() {
+    let engine = |variable: Option<&str>, line: &[&str]| {
+        let mut kerek = Kerek::new();
+        if let Some(value) = variable {
+            kerek = kerek.env("CONTAINER_ENGINE", value);
+        }
+        let (_, _, err) = kerek.run([&["transfer-images", "IMAGE"], line].concat());
+        let by_hand = err.split('`').nth(1).expect("the hint quotes a command");
+        by_hand.split(' ').next().expect("it has words").to_owned()
+    };
+    assert_eq!(engine(None, &[]), "docker");
+    assert_eq!(engine(Some("podman"), &[]), "podman");
+    assert_eq!(engine(Some("podman"), &["--container-engine", "other"]), "other");
+    // Empty is as good as unset.
+    assert_eq!(engine(Some(""), &[]), "docker");
+
+    let (code, _, err) = Kerek::new().env("CONTAINER_ENGINE", "--rm").run(["transfer-images"]);
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn the_docker_cli_learns_what_plugin_this_is() {
+    let (code, out, err) = Kerek::new().run(["docker-cli-plugin-metadata"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out.lines().count(), 1);
+    let metadata: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!(metadata["SchemaVersion"], "0.1.0");
+    assert_eq!(metadata["Version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(metadata["URL"], env!("CARGO_PKG_REPOSITORY"));
+    for key in ["Vendor", "ShortDescription"] {
+        assert!(metadata[key].as_str().is_some_and(|text| !text.is_empty()), "{key}");
+    }
+}
+
+#[test]
+fn the_version_is_told_with_every_spelling() {
+    let version = format!("kerek {}\n", env!("CARGO_PKG_VERSION"));
+    for option in ["-V", "--version"] {
+        assert_eq!(Kerek::new().run([option]), (0, version.clone(), String::new()));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for line in [&["--help"][..], &["deploy", "--help"], &["docker-cli-plugin-metadata"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kerek"));
+        let child = child.args(line).stdout(writer).stderr(Stdio::piped());
+        let output = child.spawn().and_then(std::process::Child::wait_with_output).expect("it runs");
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{line:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_a_failure() {
+    for line in [&["--help"][..], &["docker-cli-plugin-metadata"]] {
+        let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kerek"));
+        let child = child.args(line).stdout(full).stderr(Stdio::piped());
+        let output = child.spawn().and_then(std::process::Child::wait_with_output).expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        assert!(complaint.starts_with("Error: cannot write to standard output"), "{complaint}");
+    }
+}

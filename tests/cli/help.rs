@@ -1,0 +1,764 @@
+//! The help of each command, word for word, and what all help has in common.
+
+use insta::assert_snapshot;
+
+use super::Kerek;
+
+const COMMANDS: [&str; 6] = ["", "deploy", "provision", "run-with-ssh-config", "transfer-images", "help"];
+
+/// What a command line prints to standard output, having succeeded and printed nothing else. Line ends are trimmed:
+/// clap indents empty lines.
+fn help(arguments: &str) -> String {
+    on_columns("100", arguments)
+}
+
+fn on_columns(columns: &str, arguments: &str) -> String {
+    let (code, out, err) = Kerek::new().env("COLUMNS", columns).run(arguments.split_whitespace());
+    assert_eq!((code, err.as_str()), (0, ""), "{arguments}");
+    out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn help_fits_the_screen() {
+    for command in COMMANDS {
+        for option in ["-h", "--help"] {
+            for (columns, width) in [("80", 80), ("100", 100), ("500", 100)] {
+                let help = on_columns(columns, &format!("{command} {option}"));
+                assert!(help.lines().count() > 10, "{help}");
+                for line in help.lines() {
+                    assert!(line.chars().count() <= width, "{command} {option} on {columns} columns: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn help_ends_with_examples() {
+    for command in COMMANDS {
+        for option in ["-h", "--help"] {
+            let help = help(&format!("{command} {option}"));
+            let (_, examples) = help.split_once("\nExamples:\n").expect("there are examples");
+            let indented = |depth: &str| {
+                let line = |line: &&str| line.strip_prefix(depth).is_some_and(|rest| !rest.starts_with(' '));
+                examples.lines().filter(line).count()
+            };
+            assert!(indented("  ") >= 2, "{examples}");
+            assert_eq!(indented("  "), indented("      "), "each has its explanation: {examples}");
+        }
+    }
+}
+
+#[test]
+fn the_help_command_is_the_help_option() {
+    for command in COMMANDS {
+        assert_eq!(help(&format!("help {command}")), help(&format!("{command} --help")));
+    }
+}
+
+#[test]
+fn internals_are_not_advertised() {
+    for option in ["-h", "--help"] {
+        assert!(!help(option).contains("docker-cli-plugin-metadata"));
+    }
+}
+
+#[test]
+fn root_short() {
+    assert_snapshot!(help("-h"), @"
+    Deploys Docker Compose apps to servers over SSH without dropping a request
+
+    Usage: kerek [OPTIONS] <COMMAND>
+
+    Commands:
+      deploy               Bring services to the state that the Compose files describe
+      provision            Turn a fresh host into a container host (not in this version yet)
+      run-with-ssh-config  Run a program whose SSH connections follow a given config file (not in this
+                           version yet)
+      transfer-images      Send local images to another engine without a registry (not in this version
+                           yet)
+      help                 Explain kerek or one of its commands
+
+    Engine options:
+      -c, --context <NAME>    Use the engine that this Docker context points to
+      -H, --host <URL>        Use the engine at this address, such as `ssh://deploy@example.com`
+          --config <DIR>      Look for contexts and settings of the docker CLI in this directory
+          --tls               Encrypt the connection to a `tcp://` engine
+          --tlsverify         Encrypt it, and refuse an engine without a valid certificate
+          --tlscacert <FILE>  Accept engine certificates of this authority alone
+          --tlscert <FILE>    Show this certificate to the engine
+          --tlskey <FILE>     Prove with this key that the certificate is ours
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+      -V, --version            Tell which version this is
+
+    Examples:
+      kerek deploy
+          Update the app in the current directory on the local engine
+      kerek --host ssh://deploy@example.com deploy --dry-run
+          Show what a deployment to a server would change
+    ");
+}
+
+#[test]
+fn root_long() {
+    assert_snapshot!(help("--help"), @"
+    Deploys Docker Compose apps to servers over SSH without dropping a request.
+
+    Use it where you would say `docker compose up`: it reads the same Compose files and speaks to the
+    same engines, local or behind SSH, but takes an old container out of service only after its
+    successor has proven itself.
+
+    Usage: kerek [OPTIONS] <COMMAND>
+
+    Commands:
+      deploy               Bring services to the state that the Compose files describe
+      provision            Turn a fresh host into a container host (not in this version yet)
+      run-with-ssh-config  Run a program whose SSH connections follow a given config file (not in this
+                           version yet)
+      transfer-images      Send local images to another engine without a registry (not in this version
+                           yet)
+      help                 Explain kerek or one of its commands
+
+    Engine options:
+      -c, --context <NAME>
+              Use the engine that this Docker context points to
+
+              Wins over the environment variable `DOCKER_HOST` and over the context that is current.
+
+      -H, --host <URL>
+              Use the engine at this address, such as `ssh://deploy@example.com`
+
+              Other forms are `unix:///path/to/socket` and `tcp://host:port`. Not to be combined with
+              `--context`.
+
+          --config <DIR>
+              Look for contexts and settings of the docker CLI in this directory
+
+          --tls
+              Encrypt the connection to a `tcp://` engine
+
+          --tlsverify
+              Encrypt it, and refuse an engine without a valid certificate
+
+          --tlscacert <FILE>
+              Accept engine certificates of this authority alone
+
+          --tlscert <FILE>
+              Show this certificate to the engine
+
+          --tlskey <FILE>
+              Prove with this key that the certificate is ours
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+      -V, --version
+              Tell which version this is
+
+    Examples:
+      kerek deploy
+          Update the app in the current directory on the local engine
+      kerek --host ssh://deploy@example.com deploy --dry-run
+          Show what a deployment to a server would change
+    ");
+}
+
+#[test]
+fn deploy_short() {
+    assert_snapshot!(help("deploy -h"), @"
+    Bring services to the state that the Compose files describe
+
+    Usage: kerek deploy [OPTIONS] [SERVICE]...
+
+    Arguments:
+      [SERVICE]...  Update these services and those they depend on; all of them if none is named
+
+    Project options:
+      -f, --file <FILE>              Read this Compose file; repeat it to merge several, `-` is standard
+                                     input
+      -p, --project-name <NAME>      Name the project, which is otherwise called as its files or
+                                     directory say
+          --project-directory <DIR>  Resolve relative paths against DIR instead of the first Compose
+                                     file's directory
+          --env-file <FILE>          Fill in variables of Compose files from FILE instead of `.env`; may
+                                     be repeated
+          --profile <NAME>           Include the services of this profile; may be repeated
+          --compatibility            Name containers the way Compose v1 did, with `_` in place of `-`
+
+    Update options:
+          --force-recreate          Replace containers even where nothing has changed
+          --no-deps                 Leave out the services that the named ones depend on
+          --no-start                Create the new containers and leave it at that: the old version goes
+                                    on serving
+          --remove-orphans          Remove containers whose service is no longer defined
+      -V, --renew-anon-volumes      Give new containers empty anonymous volumes, not those of their
+                                    predecessors
+      -t, --timeout <SECONDS>       Kill an old container that takes longer than this to shut down
+          --wait                    Come back only when each service, untouched ones too, is running or
+                                    healthy
+          --wait-timeout <SECONDS>  Give up on a container that is not ready after this time
+      -d, --detach                  Accepted for those who come from `up`; kerek never attaches to
+                                    containers
+
+    Image options:
+          --build        Build images first
+          --no-build     Fail where an image would have to be built
+          --pull <WHEN>  When to pull images, whatever the Compose files say [possible values: always,
+                         missing, never]
+          --quiet-pull   Keep the progress of pulls to yourself
+
+    Output options:
+          --progress <STYLE>  How to show progress [possible values: auto, tty, plain, json, quiet]
+          --ansi <WHEN>       When to use colours and cursor movements [possible values: never, always,
+                              auto]
+
+    Engine options:
+      -c, --context <NAME>              Use the engine that this Docker context points to
+      -H, --host <URL>                  Use the engine at this address, such as
+                                        `ssh://deploy@example.com`
+          --config <DIR>                Look for contexts and settings of the docker CLI in this
+                                        directory
+          --tls                         Encrypt the connection to a `tcp://` engine
+          --tlsverify                   Encrypt it, and refuse an engine without a valid certificate
+          --tlscacert <FILE>            Accept engine certificates of this authority alone
+          --tlscert <FILE>              Show this certificate to the engine
+          --tlskey <FILE>               Prove with this key that the certificate is ours
+          --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
+                                        them [env: CONTAINER_ENGINE] [default: docker]
+          --parallel <N>                Let Compose make at most N engine calls at once; `-1` lifts the
+                                        limit
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek deploy --dry-run
+          Show what would be updated, and why
+      kerek --context production deploy --wait
+          Update the app on a server; come back when all of it is up
+      kerek deploy --force-recreate web
+          Replace the containers of one service although nothing has changed
+    ");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "so long is the help")]
+fn deploy_long() {
+    assert_snapshot!(help("deploy --help"), @"
+    Bring services to the state that the Compose files describe.
+
+    A service is updated when its configuration differs from that of its containers, or when containers
+    are missing, stopped or sick. Services take their turn in alphabetical order, though never before
+    one they depend on, and replicas one batch at a time.
+
+    With `deploy.update_config.order: start-first` in its definition, a service's new container starts,
+    proves itself and takes over the traffic before the old one leaves. With `stop-first`, the default
+    of Compose files, the old one stops first but is kept until its successor is known to be good.
+    Should the new version fail, the old one goes on serving.
+
+    Usage: kerek deploy [OPTIONS] [SERVICE]...
+
+    Arguments:
+      [SERVICE]...
+              Update these services and those they depend on; all of them if none is named
+
+    Project options:
+      -f, --file <FILE>
+              Read this Compose file; repeat it to merge several, `-` is standard input
+
+      -p, --project-name <NAME>
+              Name the project, which is otherwise called as its files or directory say
+
+          --project-directory <DIR>
+              Resolve relative paths against DIR instead of the first Compose file's directory
+
+          --env-file <FILE>
+              Fill in variables of Compose files from FILE instead of `.env`; may be repeated
+
+          --profile <NAME>
+              Include the services of this profile; may be repeated
+
+          --compatibility
+              Name containers the way Compose v1 did, with `_` in place of `-`
+
+    Update options:
+          --force-recreate
+              Replace containers even where nothing has changed
+
+          --no-deps
+              Leave out the services that the named ones depend on
+
+          --no-start
+              Create the new containers and leave it at that: the old version goes on serving
+
+          --remove-orphans
+              Remove containers whose service is no longer defined
+
+      -V, --renew-anon-volumes
+              Give new containers empty anonymous volumes, not those of their predecessors
+
+      -t, --timeout <SECONDS>
+              Kill an old container that takes longer than this to shut down
+
+              In whole seconds. Without it, what `stop_grace_period` says in the Compose file, 10
+              seconds by default.
+
+          --wait
+              Come back only when each service, untouched ones too, is running or healthy
+
+          --wait-timeout <SECONDS>
+              Give up on a container that is not ready after this time
+
+              In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+
+      -d, --detach
+              Accepted for those who come from `up`; kerek never attaches to containers
+
+    Image options:
+          --build
+              Build images first
+
+          --no-build
+              Fail where an image would have to be built
+
+          --pull <WHEN>
+              When to pull images, whatever the Compose files say
+
+              Possible values:
+              - always:  Even those that the engine has
+              - missing: Those that the engine lacks
+              - never:   Not at all
+
+          --quiet-pull
+              Keep the progress of pulls to yourself
+
+    Output options:
+          --progress <STYLE>
+              How to show progress
+
+              Possible values:
+              - auto:  As `tty` on a terminal, else as `plain`
+              - tty:   Lines that are updated in place
+              - plain: One line after the other
+              - json:  One JSON object a line, for programs
+              - quiet: Nothing but errors
+
+          --ansi <WHEN>
+              When to use colours and cursor movements
+
+              [possible values: never, always, auto]
+
+    Engine options:
+      -c, --context <NAME>
+              Use the engine that this Docker context points to
+
+              Wins over the environment variable `DOCKER_HOST` and over the context that is current.
+
+      -H, --host <URL>
+              Use the engine at this address, such as `ssh://deploy@example.com`
+
+              Other forms are `unix:///path/to/socket` and `tcp://host:port`. Not to be combined with
+              `--context`.
+
+          --config <DIR>
+              Look for contexts and settings of the docker CLI in this directory
+
+          --tls
+              Encrypt the connection to a `tcp://` engine
+
+          --tlsverify
+              Encrypt it, and refuse an engine without a valid certificate
+
+          --tlscacert <FILE>
+              Accept engine certificates of this authority alone
+
+          --tlscert <FILE>
+              Show this certificate to the engine
+
+          --tlskey <FILE>
+              Prove with this key that the certificate is ours
+
+          --container-engine <PROGRAM>
+              The engine's program: `docker`, `podman`, or a path to one of them
+
+              [env: CONTAINER_ENGINE]
+              [default: docker]
+
+          --parallel <N>
+              Let Compose make at most N engine calls at once; `-1` lifts the limit
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek deploy --dry-run
+          Show what would be updated, and why
+      kerek --context production deploy --wait
+          Update the app on a server; come back when all of it is up
+      kerek deploy --force-recreate web
+          Replace the containers of one service although nothing has changed
+    ");
+}
+
+#[test]
+fn provision_short() {
+    assert_snapshot!(help("provision -h"), @"
+    Turn a fresh host into a container host (not in this version yet)
+
+    Usage: kerek provision [OPTIONS] <HOST>
+
+    Arguments:
+      <HOST>  The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+
+    Options:
+          --force              Skip the question whether to proceed
+      -F, --ssh-config <FILE>  Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek provision deploy@example.com
+          Install an engine on a server, after a look at the changes
+      kerek provision --force -F ssh.conf ssh://staging:2222
+          Without a question, over a given SSH config
+    ");
+}
+
+#[test]
+fn provision_long() {
+    assert_snapshot!(help("provision --help"), @"
+    Turn a fresh host into a container host, ready for `kerek deploy`.
+
+    Installs a container engine with the host's own package manager, after showing what would be done
+    and asking for consent.
+
+    This version checks the command line and stops there; it says how to do the work by hand.
+
+    Usage: kerek provision [OPTIONS] <HOST>
+
+    Arguments:
+      <HOST>
+              The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+
+    Options:
+          --force
+              Skip the question whether to proceed
+
+      -F, --ssh-config <FILE>
+              Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek provision deploy@example.com
+          Install an engine on a server, after a look at the changes
+      kerek provision --force -F ssh.conf ssh://staging:2222
+          Without a question, over a given SSH config
+    ");
+}
+
+#[test]
+fn run_with_ssh_config_short() {
+    assert_snapshot!(help("run-with-ssh-config -h"), @"
+    Run a program whose SSH connections follow a given config file (not in this version yet)
+
+    Usage: kerek run-with-ssh-config [OPTIONS] <SSH_CONFIG> <COMMAND>...
+
+    Arguments:
+      <SSH_CONFIG>  The SSH config file
+      <COMMAND>...  The program and its arguments, passed on as they are
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek run-with-ssh-config ssh.conf docker -H ssh://staging ps
+          Reach an engine over a host alias in ssh.conf
+      kerek run-with-ssh-config ssh.conf ssh -v staging
+          See how ssh understands the config
+    ");
+}
+
+#[test]
+fn run_with_ssh_config_long() {
+    assert_snapshot!(help("run-with-ssh-config --help"), @"
+    Run a program whose SSH connections follow a given config file.
+
+    Programs such as docker call `ssh` by themselves and offer no way to choose its config file. Under
+    this command, whatever they start as `ssh` reads the given file. Everything after the program's name
+    is its own.
+
+    This version checks the command line and stops there; it says how to do the work by hand.
+
+    Usage: kerek run-with-ssh-config [OPTIONS] <SSH_CONFIG> <COMMAND>...
+
+    Arguments:
+      <SSH_CONFIG>
+              The SSH config file
+
+      <COMMAND>...
+              The program and its arguments, passed on as they are
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek run-with-ssh-config ssh.conf docker -H ssh://staging ps
+          Reach an engine over a host alias in ssh.conf
+      kerek run-with-ssh-config ssh.conf ssh -v staging
+          See how ssh understands the config
+    ");
+}
+
+#[test]
+fn transfer_images_short() {
+    assert_snapshot!(help("transfer-images -h"), @"
+    Send local images to another engine without a registry (not in this version yet)
+
+    Usage: kerek transfer-images [OPTIONS] [IMAGE]...
+
+    Arguments:
+      [IMAGE]...  Names of the images; `-` reads more of them from standard input, one a line
+
+    Engine options:
+      -c, --context <NAME>              Use the engine that this Docker context points to
+      -H, --host <URL>                  Use the engine at this address, such as
+                                        `ssh://deploy@example.com`
+          --config <DIR>                Look for contexts and settings of the docker CLI in this
+                                        directory
+          --tls                         Encrypt the connection to a `tcp://` engine
+          --tlsverify                   Encrypt it, and refuse an engine without a valid certificate
+          --tlscacert <FILE>            Accept engine certificates of this authority alone
+          --tlscert <FILE>              Show this certificate to the engine
+          --tlskey <FILE>               Prove with this key that the certificate is ours
+          --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
+                                        them [env: CONTAINER_ENGINE] [default: docker]
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek -H ssh://deploy@example.com transfer-images shop/web shop/worker
+          Send two images to a server
+      docker compose config --images | kerek -c production transfer-images -
+          Send what the Compose files name to the engine of a context
+    ");
+}
+
+#[test]
+fn transfer_images_long() {
+    assert_snapshot!(help("transfer-images --help"), @"
+    Send local images to another engine without a registry.
+
+    Images come from the engine of the current context and go to the one that --host or --context names,
+    over SSH for instance.
+
+    This version checks the command line and stops there; it says how to do the work by hand.
+
+    Usage: kerek transfer-images [OPTIONS] [IMAGE]...
+
+    Arguments:
+      [IMAGE]...
+              Names of the images; `-` reads more of them from standard input, one a line
+
+    Engine options:
+      -c, --context <NAME>
+              Use the engine that this Docker context points to
+
+              Wins over the environment variable `DOCKER_HOST` and over the context that is current.
+
+      -H, --host <URL>
+              Use the engine at this address, such as `ssh://deploy@example.com`
+
+              Other forms are `unix:///path/to/socket` and `tcp://host:port`. Not to be combined with
+              `--context`.
+
+          --config <DIR>
+              Look for contexts and settings of the docker CLI in this directory
+
+          --tls
+              Encrypt the connection to a `tcp://` engine
+
+          --tlsverify
+              Encrypt it, and refuse an engine without a valid certificate
+
+          --tlscacert <FILE>
+              Accept engine certificates of this authority alone
+
+          --tlscert <FILE>
+              Show this certificate to the engine
+
+          --tlskey <FILE>
+              Prove with this key that the certificate is ours
+
+          --container-engine <PROGRAM>
+              The engine's program: `docker`, `podman`, or a path to one of them
+
+              [env: CONTAINER_ENGINE]
+              [default: docker]
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek -H ssh://deploy@example.com transfer-images shop/web shop/worker
+          Send two images to a server
+      docker compose config --images | kerek -c production transfer-images -
+          Send what the Compose files name to the engine of a context
+    ");
+}
+
+#[test]
+fn help_short() {
+    assert_snapshot!(help("help -h"), @"
+    Explain kerek or one of its commands
+
+    Usage: kerek help [OPTIONS] [COMMAND]
+
+    Arguments:
+      [COMMAND]  The command to explain; kerek as a whole if left out
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek help deploy
+          Explain `kerek deploy` and its options at length
+      kerek deploy -h
+          The same in short
+    ");
+}
+
+#[test]
+fn help_long() {
+    assert_snapshot!(help("help --help"), @"
+    Explain kerek or one of its commands
+
+    Usage: kerek help [OPTIONS] [COMMAND]
+
+    Arguments:
+      [COMMAND]
+              The command to explain; kerek as a whole if left out
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek help deploy
+          Explain `kerek deploy` and its options at length
+      kerek deploy -h
+          The same in short
+    ");
+}

@@ -1,0 +1,554 @@
+//! Deployments of real projects by the real program on a real engine: good versions and bad ones, runs that are cut
+//! off, wrong input, and peace with `docker compose up`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::command::Output;
+use support::prober::Prober;
+use support::project::{Container, Project};
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "a test needs but a part of it")]
+mod support;
+
+/// A service whose behaviour is set by variables, beside one that never changes.
+const WEB: &str = r#"
+services:
+  steady:
+    image: kerek-test-app
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+  web:
+    image: kerek-test-app
+    command: ${WEB_COMMAND:-}
+    restart: ${RESTART:-no}
+    scale: ${REPLICAS:-2}
+    environment:
+      VERSION: ${VERSION:-v0}
+      HEALTH: ${HEALTH:-ok}
+      CRASH_AFTER_MS: ${CRASH_AFTER_MS:-}
+      EXIT_CODE: ${EXIT_CODE:-1}
+      ON_TERM: ${ON_TERM:-graceful}
+      BOOT_MS: ${BOOT_MS:-0}
+    healthcheck:
+      test: [CMD, /app, healthcheck]
+      interval: 1s
+      retries: 2
+      start_interval: 100ms
+      start_period: 2s
+    deploy: {update_config: {order: "${ORDER:-start-first}"}}
+    x-kerek: {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
+"#;
+
+const ORDERS: [&str; 2] = ["start-first", "stop-first"];
+
+/// What makes a version bad: variables, and what kerek has to say about it.
+const BAD_VERSIONS: [(&str, &[(&str, &str)], &str); 5] = [
+    ("never healthy", &[("HEALTH", "bad")], "unhealthy"),
+    ("crashes at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "3")], "exited with code 3"),
+    ("ends at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "0"), ("RESTART", "always")], "again and again"),
+    ("crash-loops", &[("CRASH_AFTER_MS", "50"), ("RESTART", "always")], "again and again"),
+    ("has no command", &[("WEB_COMMAND", "/no-such-program")], "no-such-program"),
+];
+
+#[test]
+fn brings_up_updates_scales_and_settles() {
+    let mut project = Project::new("life", WEB);
+    let output = project.kerek(&["deploy", "--wait"]).success();
+    assert_contains(&output.stderr, "no container yet");
+    assert_serves(&project, "v0", 2);
+    assert_settled(&project);
+    let steady = ids(&project.service("steady"));
+
+    for order in ORDERS {
+        project.set("ORDER", order);
+        for (version, replicas) in [("v1", 3), ("v2", 1), ("v3", 2)] {
+            project.set("VERSION", version);
+            project.set("REPLICAS", &replicas.to_string());
+            project.kerek(&["deploy"]).success();
+            assert_serves(&project, version, replicas);
+            assert_settled(&project);
+        }
+    }
+    assert_eq!(ids(&project.service("steady")), steady, "what has not changed stays");
+}
+
+#[test]
+fn compose_and_kerek_agree() {
+    let mut project = Project::new("agree", WEB);
+    project.compose(&["up", "--detach", "--wait"]).success();
+    assert_settled(&project);
+
+    project.set("VERSION", "v1");
+    project.compose(&["up", "--detach", "--wait"]).success();
+    assert_settled(&project);
+
+    project.set("VERSION", "v2");
+    project.kerek(&["deploy"]).success();
+    let before = ids(&project.containers());
+    project.compose(&["up", "--detach"]).success();
+    assert_eq!(ids(&project.containers()), before, "Compose finds nothing to change");
+}
+
+#[test]
+fn dry_run_tells_and_changes_nothing() {
+    let mut project = Project::new("dry", WEB);
+    let output = project.kerek(&["deploy", "--dry-run"]).success();
+    assert_contains(&output.stdout, "2 services to update");
+    assert!(project.containers().is_empty());
+    let networks = project.docker(&["network", "ls", "--format", "{{.Name}}"]).success().stdout;
+    assert!(!networks.contains(project.name()), "{networks}");
+
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    let before = ids(&project.containers());
+    let output = project.kerek(&["--dry-run", "deploy"]).success();
+    assert_contains(&output.stdout, "config changed");
+    assert_contains(&output.stdout, &format!("replace  {}-web-1", project.name()));
+    assert_contains(&output.stdout, "unchanged: steady");
+    assert_eq!(ids(&project.containers()), before);
+}
+
+#[test]
+fn bad_versions_leave_the_old_one_serving_start_first() {
+    bad_versions_leave_the_old_one_serving("start-first");
+}
+
+#[test]
+fn bad_versions_leave_the_old_one_serving_stop_first() {
+    bad_versions_leave_the_old_one_serving("stop-first");
+}
+
+fn bad_versions_leave_the_old_one_serving(order: &str) {
+    for (kind, variables, words) in BAD_VERSIONS {
+        let context = format!("{order}, {kind}");
+        let mut project = Project::new("bad", WEB);
+        project.set("ORDER", order);
+        project.kerek(&["deploy"]).success();
+        let before = ids(&project.containers());
+
+        project.set("VERSION", "v1");
+        for (name, value) in variables {
+            project.set(name, value);
+        }
+        let prober = Prober::start(&project, "http://web:8080/");
+        let output = project.kerek(&["deploy"]).exits(4);
+        let summary = prober.stop();
+        assert_contains(&output.stderr, words);
+        assert_contains(&output.stderr, "Now web is served by 2 containers of the old version");
+        assert_eq!(ids(&project.containers()), before, "{context}: the old containers, nothing else");
+        assert_serves(&project, "v0", 2);
+        // Two replicas and a drained stop: not even stop-first need lose a request.
+        assert_eq!(summary.failed, 0, "{context}: {summary}");
+        assert_eq!(summary.versions.keys().collect::<Vec<_>>(), ["v0"], "{context}: {summary}");
+
+        for (name, _) in variables {
+            project.set(name, "");
+        }
+        project.set("RESTART", "no");
+        project.set("VERSION", "v2");
+        project.kerek(&["deploy"]).success();
+        assert_serves(&project, "v2", 2);
+        assert_settled(&project);
+    }
+}
+
+#[test]
+fn a_bad_first_version_leaves_nothing() {
+    let mut project = Project::new("first", WEB);
+    project.set("HEALTH", "bad");
+    let output = project.kerek(&["deploy", "--wait-timeout", "30"]).exits(4);
+    assert_contains(&output.stderr, "Nothing serves web now.");
+    assert!(project.service("web").is_empty());
+    project.set("HEALTH", "ok");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v0", 2);
+}
+
+#[test]
+fn wait_timeout_ends_waiting() {
+    let mut project = Project::new("timeout", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("BOOT_MS", "60000");
+    let begin = Instant::now();
+    let output = project.kerek(&["deploy", "--wait-timeout", "1"]).exits(4);
+    assert_contains(&output.stderr, "was not ready within 1s");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_serves(&project, "v0", 2);
+}
+
+#[test]
+fn stop_timeout_ends_the_stubborn() {
+    let mut project = Project::new("stubborn", WEB);
+    project.set("ON_TERM", "ignore");
+    project.set("REPLICAS", "1");
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    let begin = Instant::now();
+    project.kerek(&["deploy", "--timeout", "1"]).success();
+    assert!(begin.elapsed() < Duration::from_secs(10), "killed before the engine's 10 seconds are over");
+    assert_serves(&project, "v1", 1);
+}
+
+#[test]
+fn named_services_alone_are_updated() {
+    let compose = r#"
+x-app: &app
+  image: kerek-test-app
+  environment: {VERSION: "${VERSION:-v0}"}
+  healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+services:
+  a: {<<: *app, depends_on: [b]}
+  b: {<<: *app}
+  c: {<<: *app}
+  p: {<<: *app, profiles: [extra]}
+"#;
+    let mut project = Project::new("named", compose);
+    project.kerek(&["deploy"]).success();
+    assert_eq!(versions(&project), ["a=v0", "b=v0", "c=v0"]);
+
+    project.set("VERSION", "v1");
+    project.kerek(&["deploy", "--no-deps", "a"]).success();
+    assert_eq!(versions(&project), ["a=v1", "b=v0", "c=v0"]);
+    project.kerek(&["deploy", "a"]).success();
+    assert_eq!(versions(&project), ["a=v1", "b=v1", "c=v0"]);
+    // A disabled profile's service is untouched unless it is named.
+    project.kerek(&["deploy", "p"]).success();
+    assert_eq!(versions(&project), ["a=v1", "b=v1", "c=v0", "p=v1"]);
+    project.set("VERSION", "v2");
+    project.kerek(&["deploy"]).success();
+    assert_eq!(versions(&project), ["a=v2", "b=v2", "c=v2", "p=v1"]);
+
+    let before: Vec<_> = project.containers();
+    project.kerek(&["deploy", "--force-recreate", "a"]).success();
+    let after: Vec<_> = project.containers();
+    let kept: BTreeSet<_> = ids(&before).intersection(&ids(&after)).cloned().collect();
+    assert_eq!(kept.len(), 3, "all but one stay");
+    assert_ne!(before[0].id, after[0].id);
+}
+
+#[test]
+fn what_others_made_is_untouched() {
+    let project = Project::new("others", WEB);
+    project.kerek(&["deploy"]).success();
+    // A one-off container, and one made by hand on the same network.
+    project.compose(&["run", "--detach", "--name", &format!("{}-once", project.name()), "web"]).success();
+    let network = format!("{}_default", project.name());
+    let label = format!("{}={}", support::project::PROJECT_LABEL, project.name());
+    let by_hand = format!("{}-by-hand", project.name());
+    let run = ["run", "--detach", "--name", &by_hand, "--label", &label, "--network", &network, "kerek-test-app"];
+    project.docker(&run).success();
+    project.kerek(&["deploy", "--force-recreate"]).success();
+    for name in [format!("{}-once", project.name()), by_hand.clone()] {
+        let state = project.docker(&["inspect", "--format", "{{.State.Status}}", &name]).success().stdout;
+        assert_eq!(state.trim(), "running", "{name}");
+    }
+    project.docker(&["rm", "--force", &by_hand]).success();
+}
+
+#[test]
+fn the_sick_the_stopped_and_the_left_over_are_replaced() {
+    let project = Project::new("sick", WEB);
+    project.kerek(&["deploy"]).success();
+    let web = project.service("web");
+    project.docker(&["stop", &web[0].name]).success();
+    let output = project.kerek(&["deploy"]).success();
+    assert_contains(&output.stderr, "stopped");
+    assert_serves(&project, "v0", 2);
+    assert!(ids(&project.service("web")).contains(&web[1].id), "the healthy one stays");
+
+    let web = project.service("web");
+    project.docker(&["network", "disconnect", &format!("{}_default", project.name()), &web[0].name]).success();
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v0", 2);
+    assert_settled(&project);
+}
+
+#[test]
+fn a_hand_scaled_service_keeps_its_size() {
+    let compose = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}"}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+"#;
+    let mut project = Project::new("hand", compose);
+    project.compose(&["up", "--detach", "--wait", "--scale", "web=3"]).success();
+    project.set("VERSION", "v1");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v1", 3);
+}
+
+#[test]
+fn contents_of_env_files_count() {
+    let compose = "services: {web: {image: kerek-test-app, env_file: [web.env]}}";
+    let project = Project::new("envfile", compose);
+    project.write("web.env", "VERSION=v0");
+    project.kerek(&["deploy"]).success();
+    assert_settled(&project);
+    project.write("web.env", "VERSION=v1");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v1", 1);
+    assert_settled(&project);
+}
+
+#[test]
+fn joined_namespaces_count_as_compose_counts_them() {
+    let compose = r#"
+services:
+  a: {image: kerek-test-app}
+  b: {image: kerek-test-app, network_mode: "service:a", environment: {PORT: "8081"}}
+  c: {image: kerek-test-app, pid: "service:a"}
+"#;
+    let project = Project::new("joined", compose);
+    project.kerek(&["deploy"]).success();
+    assert_settled(&project);
+    let before = ids(&project.containers());
+    project.compose(&["up", "--detach"]).success();
+    assert_eq!(ids(&project.containers()), before);
+}
+
+#[test]
+fn signals_undo_the_slot() {
+    for order in ORDERS {
+        for (signal, code) in [("INT", 130), ("TERM", 143)] {
+            let mut project = Project::new("signal", WEB);
+            project.set("ORDER", order);
+            project.kerek(&["deploy"]).success();
+            let before = ids(&project.containers());
+            project.set("VERSION", "v1");
+            project.set("BOOT_MS", "30000");
+            let output = run_until(&project, &["deploy"], "waiting for", signal);
+            assert_eq!(output.code, Some(code), "{order}, {signal}: {output}");
+            assert_contains(&output.stderr, "Now web is served by 2 containers of the old version");
+            assert_eq!(ids(&project.containers()), before, "{order}, {signal}");
+            assert_serves(&project, "v0", 2);
+            assert_nothing_runs(&project);
+        }
+    }
+}
+
+#[test]
+fn signals_to_the_docker_command_count() {
+    let mut project = Project::new("plugin", WEB);
+    let plugins = project.home().join(".docker/cli-plugins");
+    std::fs::create_dir_all(&plugins).expect("should make a folder");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kerek"), plugins.join("docker-deploy")).expect("should link");
+    project.docker(&["deploy"]).success();
+    let before = ids(&project.containers());
+    project.set("VERSION", "v1");
+    project.set("BOOT_MS", "30000");
+    let command = project.command("docker", &["deploy", "--progress", "plain"]);
+    let output = signal_at(command, "waiting for", "TERM");
+    assert_eq!(output.code, Some(143), "{output}");
+    assert_contains(&output.stderr, "Now web is served by 2 containers of the old version");
+    assert_eq!(ids(&project.containers()), before);
+}
+
+#[test]
+fn killed_runs_are_repaired_by_the_next() {
+    for order in ORDERS {
+        // Each is a line of progress after which kerek is killed on the spot.
+        for moment in
+            ["plan:", "compose:", "starting", "waiting for", " ready ", "published", "withdrawn", "stopping", "removed"]
+        {
+            let context = format!("{order}, killed at `{moment}`");
+            let mut project = Project::new("killed", WEB);
+            project.set("ORDER", order);
+            project.kerek(&["deploy"]).success();
+            project.set("VERSION", "v1");
+            let output = run_until(&project, &["deploy"], moment, "KILL");
+            assert_eq!(output.code, None, "{context}: {output}");
+            let serving = project.service("web").into_iter().filter(|container| container.state == "running").count();
+            let least = if order == "start-first" { 2 } else { 1 };
+            assert!(serving >= least, "{context}: {serving} running");
+            assert_nothing_runs(&project);
+
+            project.kerek(&["deploy"]).success();
+            assert_serves(&project, "v1", 2);
+            assert_settled(&project);
+        }
+    }
+}
+
+#[test]
+fn wrong_input_is_named_with_a_way_out() {
+    let project = Project::new("wrong", WEB);
+    let cases: [(&[&str], i32, &[&str]); 6] = [
+        (&["deploy", "--file", "missing.yaml"], 1, &["missing.yaml", "no such file", "docker compose"]),
+        (&["deploy", "nosuch"], 1, &["no such service: nosuch"]),
+        (&["deploy", "--nosuch"], 2, &["--nosuch"]),
+        (&["deploy", "--progress", "loud"], 2, &["loud", "plain"]),
+        (&["--host", "unix:///no/such.sock", "deploy"], 3, &["/no/such.sock", "Hint:"]),
+        (&["--context", "nosuch", "deploy"], 1, &["nosuch"]),
+    ];
+    for (arguments, code, words) in cases {
+        let output = project.kerek(arguments).exits(code);
+        for word in words {
+            assert_contains(&output.stderr, word);
+        }
+    }
+    project.write("compose.yaml", "services: {web: {image: 3, x-y: [");
+    let output = project.kerek(&["deploy"]).exits(1);
+    assert_contains(&output.stderr, "yaml: line 1");
+    project.write("compose.yaml", "services: {web: {image: kerek-test-app, x-kerek: {drian: 1s}}}");
+    let output = project.kerek(&["deploy"]).exits(1);
+    assert_contains(&output.stderr, "services.web.x-kerek.drian");
+    assert!(project.containers().is_empty());
+}
+
+#[test]
+fn a_missing_image_fails_before_anything_stops() {
+    let mut project =
+        Project::new("image", "services: {web: {image: \"${IMAGE:-kerek-test-app}\", pull_policy: never}}");
+    project.kerek(&["deploy"]).success();
+    let before = ids(&project.containers());
+    project.set("IMAGE", "kerek-test-no-such-image");
+    let output = project.kerek(&["deploy"]).exits(1);
+    assert_contains(&output.stderr, "kerek-test-no-such-image");
+    assert_eq!(ids(&project.containers()), before);
+}
+
+#[test]
+fn what_cannot_overlap_is_refused() {
+    let compose = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}"}
+    ports: ["127.0.0.1:28471:8080"]
+    deploy: {update_config: {order: "${ORDER:-start-first}"}}
+"#;
+    let mut project = Project::new("overlap", compose);
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    let output = project.kerek(&["deploy"]).exits(1);
+    assert_contains(&output.stderr, "services.web.ports");
+    assert_contains(&output.stderr, "order: stop-first");
+    assert_serves(&project, "v0", 1);
+    project.set("ORDER", "stop-first");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v1", 1);
+}
+
+#[test]
+fn compose_is_required_in_a_recent_version() {
+    let project = Project::new("nocompose", WEB);
+    let bin = project.path().join("bin");
+    std::fs::create_dir(&bin).expect("should make a folder");
+    // An old Compose, as kerek sees it: it calls itself old, and knows nothing of what kerek asks for.
+    let plugins = bin.join("cli-plugins");
+    std::fs::create_dir(&plugins).expect("should make a folder");
+    let old = "#!/bin/sh\ncase \"$*\" in *version*) echo 2.20.1;; *) echo 'unknown flag' >&2; exit 16;; esac\n";
+    let path = plugins.join("docker-compose");
+    std::fs::write(&path, old).expect("should write file");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("should make executable");
+    let mut command = project.kerek_command(&["deploy"]);
+    // No docker command there, which would look for Compose by itself.
+    command.env("PATH", &bin).env("DOCKER_CONFIG", &bin);
+    let output = support::command::run(command).exits(1);
+    assert_contains(&output.stderr, "Docker Compose is too old");
+    assert_contains(&output.stderr, "2.20.1");
+}
+
+// --- helpers
+
+#[track_caller]
+fn assert_contains(text: &str, part: &str) {
+    assert!(text.contains(part), "`{part}` should be in:\n{text}");
+}
+
+fn ids(containers: &[Container]) -> BTreeSet<String> {
+    containers.iter().map(|container| container.id.clone()).collect()
+}
+
+/// The containers of `web`: as many as wanted, all of a version, at work and known by the service's name.
+#[track_caller]
+fn assert_serves(project: &Project, version: &str, replicas: usize) {
+    let web = project.service("web");
+    assert_eq!(web.len(), replicas, "{web:#?}");
+    for container in &web {
+        assert_eq!(container.state, "running", "{container:#?}");
+        assert!(matches!(container.health.as_deref(), None | Some("healthy")), "{container:#?}");
+        assert!(container.is_known_as("web"), "{container:#?}");
+        if !container.variable("VERSION").is_empty() {
+            assert_eq!(container.variable("VERSION"), version, "{container:#?}");
+        }
+    }
+}
+
+/// Another run has nothing to do and does nothing; nothing is left over.
+#[track_caller]
+fn assert_settled(project: &Project) {
+    let before = ids(&project.containers());
+    let output = project.kerek(&["deploy", "--dry-run"]).success();
+    assert_contains(&output.stdout, "Nothing to do");
+    let output = project.compose(&["up", "--detach", "--dry-run"]).success();
+    for verb in ["Create", "Recreate", "Starting", "Creating"] {
+        assert!(!output.stderr.contains(verb), "Compose would change something:\n{output}");
+    }
+    project.kerek(&["deploy"]).success();
+    assert_eq!(ids(&project.containers()), before);
+    let states: BTreeSet<_> = project.containers().into_iter().map(|container| container.state).collect();
+    assert_eq!(states, BTreeSet::from(["running".to_owned()]));
+}
+
+/// `SERVICE=VERSION` of all containers.
+fn versions(project: &Project) -> Vec<String> {
+    let containers = project.containers();
+    containers.iter().map(|container| format!("{}={}", container.service, container.variable("VERSION"))).collect()
+}
+
+/// Runs kerek and sends it a signal as soon as it prints a line with the given text.
+fn run_until(project: &Project, arguments: &[&str], text: &str, signal: &str) -> Output {
+    let mut command = project.kerek_command(arguments);
+    command.args(["--progress", "plain"]);
+    signal_at(command, text, signal)
+}
+
+/// Runs a command and sends it a signal as soon as it prints a line with the given text on stderr.
+fn signal_at(mut command: Command, text: &str, signal: &str) -> Output {
+    let name = format!("{command:?}");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("should start the command");
+    let stderr = child.stderr.take().expect("is piped");
+    let mut output = String::new();
+    let mut sent = false;
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        output.push_str(&line);
+        output.push('\n');
+        if !sent && line.contains(text) {
+            sent = true;
+            let pid = child.id().to_string();
+            let status = Command::new("kill").args(["-s", signal, &pid]).status().expect("should run kill");
+            assert!(status.success());
+        }
+    }
+    assert!(sent, "`{text}` should be in:\n{output}");
+    let status = child.wait().expect("should have ended");
+    Output::new(&name, status.code(), String::new(), output)
+}
+
+/// No child of kerek's is left: none has the project's name in its command line or its folder as its own.
+#[track_caller]
+fn assert_nothing_runs(project: &Project) {
+    let folder = project.path();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let left: Vec<_> = std::fs::read_dir("/proc")
+            .expect("should read /proc")
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder))
+            .map(|process| std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still running: {left:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,434 @@
+//! Can the harness be believed? The load generator must count every loss, whatever it looks like, and invent none; the
+//! app must start, end and fail as told; a project must leave nothing behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use support::events::EventLog;
+use support::load::{Config, Connections, Load, Method, Summary};
+use support::prober::Prober;
+use support::project::Project;
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "a test needs but a part of it")]
+mod support;
+
+const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nv1 a\n";
+/// Bytes that a POST request carries.
+const POSTED: usize = 15;
+
+#[test]
+fn time_counts_from_when_a_request_was_due() {
+    let stall = Duration::from_millis(600);
+    let start = Instant::now();
+    let server = Server::start(move |mut peer| {
+        sleep(stall.saturating_sub(start.elapsed()));
+        peer.answer_all(GOOD);
+    });
+    let summary = server.load(Method::Get, Connections::New, Duration::from_secs(1));
+
+    assert_eq!(summary.failed, 0, "{summary}");
+    assert!((95..=150).contains(&summary.sent), "{summary}");
+    // More than half of the requests fell into the stall, each later one into less of it.
+    assert!((50.0..500.0).contains(&summary.latency.p50), "{summary}");
+    assert!((500.0..1500.0).contains(&summary.latency.max), "{summary}");
+}
+
+#[test]
+fn good_answers_are_good_however_they_are_delimited() {
+    for answer in [
+        GOOD,
+        "HTTP/1.1 200 OK\r\n\r\nv1 until the end",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nv1",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nv1",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nv\r\n1\r\n1\r\n0\r\nTrailer: x\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 2\r\n\r\nv1",
+    ] {
+        for connections in [Connections::New, Connections::KeepAlive] {
+            let server = Server::start(|mut peer| peer.answer_once(answer));
+            let summary = server.load(Method::Get, connections, Duration::from_millis(100));
+
+            assert_eq!(summary.failed, 0, "{answer}: {summary}");
+            assert_eq!(summary.versions["v1"].count, summary.sent, "{answer}: {summary}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_loss_is_counted_and_told() {
+    for (answer, reason) in [
+        ("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops", "status 500: \"oops\""),
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404: \"\""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nv1", "connection closed within the message"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nv1\r\n", "connection closed within the message"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv1\r\n0\r\n\r\n", "not understood: "),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "not understood: content length \"-1\""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "not understood: a body of more than"),
+        ("HTTP/1.1 100 Continue\r\n\r\n", "connection closed within the message"),
+        ("HTTP/1.1 20", "connection closed within the message"),
+        ("SSH-2.0-OpenSSH_9.9\r\n", "not understood: "),
+        ("", "connection closed before the first byte"),
+    ] {
+        let server = Server::start(move |mut peer| peer.answer_once(answer));
+        let summary = server.load(Method::Get, Connections::New, Duration::from_millis(100));
+        assert_lost(&summary, reason);
+    }
+}
+
+#[test]
+fn no_answer_is_a_loss() {
+    let refused = SocketAddr::from(([127, 0, 0, 1], closed_port()));
+    assert_lost(&load(config(refused)), &format!("cannot connect to {refused}: Connection refused"));
+
+    let url = "http://nowhere.invalid/".parse().expect("should be a URL");
+    assert_lost(&load(Config::new(url, Connections::New, 100.0)), "cannot resolve nowhere.invalid: ");
+
+    let server = Server::start(|_peer| sleep(Duration::from_secs(5)));
+    let config = Config { timeout: Duration::from_millis(300), ..config(server.address) };
+    let summary = load(config);
+    assert_lost(&summary, "no answer within 300ms");
+    assert!((0.3..1.0).contains(&summary.failures[0].after), "{summary}");
+}
+
+#[test]
+fn connections_are_made_or_kept_as_asked() {
+    for method in [Method::Get, Method::Post] {
+        let server = Server::start(|mut peer| peer.answer_all(GOOD));
+        let summary = server.load(method, Connections::New, Duration::from_millis(500));
+        assert_eq!(server.connections(), summary.sent, "{summary}");
+
+        let server = Server::start(|mut peer| peer.answer_all(GOOD));
+        let summary = server.load(method, Connections::KeepAlive, Duration::from_millis(500));
+        assert_eq!((summary.failed, summary.reconnects), (0, 0), "{summary}");
+        assert_eq!(server.requests(), summary.sent, "{summary}");
+        assert!((2..=8).contains(&server.connections()), "{} connections, {summary}", server.connections());
+    }
+}
+
+/// A connection that is closed while nothing is asked on it does no harm to any request.
+#[test]
+fn connections_closed_between_requests_are_replaced() {
+    for method in [Method::Get, Method::Post] {
+        let server = Server::start(|mut peer| peer.answer_once(GOOD));
+        let summary = server.load(method, Connections::KeepAlive, Duration::from_millis(500));
+
+        assert_eq!(summary.failed, 0, "{summary}");
+        assert!(summary.reconnects > 0, "{summary}");
+        assert_eq!(server.requests(), summary.sent, "{summary}");
+    }
+}
+
+/// Only what may be repeated is repeated if a connection is closed on a request.
+#[test]
+fn requests_without_an_answer_are_repeated_if_idempotent() {
+    let answer_one_of_two = |mut peer: Peer| {
+        peer.answer(GOOD);
+        peer.receive();
+    };
+    let server = Server::start(answer_one_of_two);
+    let summary = server.load(Method::Get, Connections::KeepAlive, Duration::from_millis(500));
+    assert_eq!(summary.failed, 0, "{summary}");
+    assert!(summary.reconnects > 0, "{summary}");
+    assert_eq!(server.requests(), summary.sent + summary.reconnects, "{summary}");
+
+    let server = Server::start(answer_one_of_two);
+    let summary = server.load(Method::Post, Connections::KeepAlive, Duration::from_millis(500));
+    assert!(summary.failed > 0, "{summary}");
+    assert_eq!(summary.failures[0].reason, "connection closed before the first byte", "{summary}");
+    assert_eq!(server.requests(), summary.sent, "{summary}");
+}
+
+#[test]
+fn apps_start_and_fail_as_told() {
+    let project = Project::new(
+        "app",
+        r"
+x-app: &app
+  image: kerek-test-app
+  healthcheck: &healthcheck
+    test: [CMD, /app, healthcheck]
+    interval: 300ms
+    timeout: 1s
+    retries: 2
+services:
+  good:
+    <<: *app
+  late:
+    <<: *app
+    environment: {BOOT_MS: 1500}
+    healthcheck: {<<: *healthcheck, start_period: 20s}
+  bad:
+    <<: *app
+    environment: {HEALTH: bad}
+  mute:
+    <<: *app
+    environment: {HEALTH: never}
+  crash:
+    <<: *app
+    environment: {CRASH_AFTER_MS: 100, EXIT_CODE: 7}
+  done:
+    <<: *app
+    environment: {CRASH_AFTER_MS: 0, EXIT_CODE: 0}
+  hungry:
+    <<: *app
+    environment: {ALLOCATE_MIB: 256}
+    mem_limit: 32m
+  wrong:
+    <<: *app
+    environment: {ON_TERM: perhaps}
+",
+    );
+    let start = Instant::now();
+    project.compose(&["up", "--detach", "--wait", "good", "late"]).success();
+    assert!(start.elapsed() > Duration::from_millis(1500));
+    project.compose(&["up", "--detach", "bad", "mute", "crash", "done", "hungry", "wrong"]).success();
+    sleep(Duration::from_secs(5));
+
+    let containers = project.containers();
+    let found: Vec<_> = containers
+        .iter()
+        .map(|it| match it.state.as_str() {
+            "running" => (it.service.as_str(), it.health.clone().unwrap_or_default()),
+            state => (it.service.as_str(), format!("{state} {}", it.exit_code)),
+        })
+        .collect();
+    let expected = [
+        ("bad", "unhealthy"),
+        ("crash", "exited 7"),
+        ("done", "exited 0"),
+        ("good", "healthy"),
+        ("hungry", "exited 137"),
+        ("late", "healthy"),
+        ("mute", "unhealthy"),
+        ("wrong", "exited 2"),
+    ];
+    assert_eq!(found, expected.map(|(service, state)| (service, state.to_owned())));
+}
+
+#[test]
+fn apps_end_as_told() {
+    let project = Project::new(
+        "end",
+        r"
+x-app: &app
+  image: kerek-test-app
+  ports: [127.0.0.1::8080]
+  stop_grace_period: 3s
+services:
+  graceful:
+    <<: *app
+    environment: {VERSION: v1}
+  dies:
+    <<: *app
+    environment: {VERSION: v1, ON_TERM: die}
+  ignores:
+    <<: *app
+    environment: {VERSION: v1, ON_TERM: ignore}
+",
+    );
+    project.compose(&["up", "--detach", "--wait"]).success();
+    for (service, code, answered, least, most) in [
+        // Requests are due each second. The first is open for 0.7 s more when the app is asked to end.
+        ("graceful", 0, 1, 0.6, 2.0),
+        ("dies", 143, 0, 0.0, 2.0),
+        // The kill comes when the third has just been answered.
+        ("ignores", 137, 3, 3.0, 5.0),
+    ] {
+        let url = format!("http://{}/slow?ms=1200", project.published(service, 8080));
+        let url = url.parse().expect("should be a URL");
+        let load = Load::start(Config::new(url, Connections::New, 1.0));
+        sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        project.compose(&["stop", service]).success();
+        let took = start.elapsed().as_secs_f64();
+        let summary = load.stop();
+
+        assert_eq!(project.service(service)[0].exit_code, code, "{service}");
+        assert_eq!(summary.versions.get("v1").map_or(0, |seen| seen.count), answered, "{service}: {summary}");
+        assert!((least..most).contains(&took), "{service} took {took} s to end");
+    }
+}
+
+#[test]
+fn probers_see_what_clients_in_the_network_see() {
+    let mut project = Project::new(
+        "prober",
+        r"
+services:
+  web:
+    image: kerek-test-app
+    environment:
+      VERSION: v1
+      BOOT_MS: ${BOOT_MS:-0}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 20s}
+",
+    );
+    project.compose(&["up", "--detach", "--wait"]).success();
+    let events = EventLog::start(&project);
+    let prober = Prober::start(&project, "http://web:8080/");
+    sleep(Duration::from_secs(2));
+    let summary = prober.stop();
+    assert_eq!(summary.failed, 0, "{summary}");
+    assert!(summary.versions["v1"].count >= 30, "{summary}");
+
+    // A second replica is known to clients while it boots.
+    project.set("BOOT_MS", "1500");
+    let prober = Prober::start(&project, "http://web:8080/");
+    project.compose(&["up", "--detach", "--wait", "--no-recreate", "--scale", "web=2"]).success();
+    let summary = prober.stop();
+    assert!(summary.failed > 0, "{summary}");
+    assert!(summary.failures[0].reason.starts_with("cannot connect to "), "{summary}");
+
+    let [first, second] = &project.service("web")[..] else { panic!("should be two replicas") };
+    assert!(first.is_known_as("web") && second.is_known_as("web"));
+    let happened = events.between(0.0, f64::INFINITY);
+    let started = format!("container start {}", second.name);
+    let connected = format!("network connect {}", second.name);
+    assert!(happened.iter().any(|event| event.what == started), "{happened:#?}");
+    assert!(happened.iter().any(|event| event.what == connected), "{happened:#?}");
+}
+
+#[test]
+fn projects_leave_nothing_behind() {
+    let project = Project::new(
+        "leave",
+        r"
+services:
+  web:
+    image: kerek-test-app
+    environment: {ON_TERM: ignore}
+    volumes: [data:/data, /anonymous]
+volumes: {data: {}}
+",
+    );
+    let name = project.name().to_owned();
+    project.compose(&["up", "--detach"]).success();
+    project.compose(&["run", "--detach", "web"]).success();
+    project.docker(&["volume", "create", &format!("kerek-lock-{name}")]).success();
+    let _prober = std::mem::ManuallyDrop::new(Prober::start(&project, "http://web:8080/"));
+    // What is left must be found without the file.
+    project.write("compose.yaml", "not: [even, YAML");
+    let path = project.path();
+    let list = |project: &Project| {
+        let container = format!("label=com.docker.compose.project={name}");
+        let filter = format!("name={name}");
+        let probers = format!("label=kerek.test.project={name}");
+        [
+            project.docker(&["ps", "--all", "--quiet", "--filter", &container]),
+            project.docker(&["ps", "--all", "--quiet", "--filter", &probers]),
+            project.docker(&["network", "ls", "--quiet", "--filter", &filter]),
+            project.docker(&["volume", "ls", "--quiet", "--filter", &filter]),
+        ]
+        .map(|output| output.success().stdout.lines().count())
+    };
+    assert_eq!(list(&project), [2, 1, 1, 2]);
+    drop(project);
+
+    assert_eq!(list(&Project::new("look", "services: {}")), [0, 0, 0, 0]);
+    assert!(!path.exists());
+}
+
+/// A server that does as a script says, on a thread for each connection. It goes with the test's process.
+struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Server {
+    fn start(script: impl Fn(Peer) + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("should listen");
+        let server = Self {
+            address: listener.local_addr().expect("should have an address"),
+            connections: Arc::default(),
+            requests: Arc::default(),
+        };
+        let (connections, requests) = (Arc::clone(&server.connections), Arc::clone(&server.requests));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                connections.fetch_add(1, Ordering::Relaxed);
+                let peer = Peer { stream: BufReader::new(stream), requests: Arc::clone(&requests) };
+                let script = script.clone();
+                thread::spawn(move || script(peer));
+            }
+        });
+        server
+    }
+
+    /// Puts 100 requests per second on the server.
+    fn load(&self, method: Method, connections: Connections, duration: Duration) -> Summary {
+        let load = Load::start(Config { method, connections, ..config(self.address) });
+        sleep(duration);
+        load.stop()
+    }
+
+    fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// The server's end of a connection.
+struct Peer {
+    stream: BufReader<TcpStream>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Peer {
+    fn answer_all(&mut self, answer: &str) {
+        while self.answer(answer) {}
+    }
+
+    /// Answers a request and closes the connection.
+    fn answer_once(&mut self, answer: &str) {
+        self.answer(answer);
+    }
+
+    /// Answers a request; `false` if there is none any more.
+    fn answer(&mut self, answer: &str) -> bool {
+        self.receive() && self.stream.get_mut().write_all(answer.as_bytes()).is_ok()
+    }
+
+    fn receive(&mut self) -> bool {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if !matches!(self.stream.read_line(&mut head), Ok(1..)) {
+                return false;
+            }
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        !head.starts_with("POST") || self.stream.read_exact(&mut [0; POSTED]).is_ok()
+    }
+}
+
+/// 100 GET requests per second.
+fn config(address: SocketAddr) -> Config {
+    let url = format!("http://{address}/").parse().expect("should be a URL");
+    Config::new(url, Connections::New, 100.0)
+}
+
+fn load(config: Config) -> Summary {
+    let load = Load::start(config);
+    sleep(Duration::from_millis(100));
+    load.stop()
+}
+
+/// Asserts that all requests were lost for the same reason.
+fn assert_lost(summary: &Summary, reason: &str) {
+    assert!(summary.sent > 0 && summary.failed == summary.sent, "{reason}: {summary}");
+    assert!(summary.failures.iter().all(|failure| failure.reason.starts_with(reason)), "{reason}: {summary}");
+    assert!(summary.versions.is_empty(), "{reason}: {summary}");
+}
+
+/// A port that nobody listens on, or almost certainly.
+fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("should listen");
+    listener.local_addr().expect("should have an address").port()
+}

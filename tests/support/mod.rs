@@ -1,0 +1,21 @@
+//! What the integration tests share. A test takes it in so, as none needs all of it:
+//!
+//! ```ignore
+//! #[path = "support/mod.rs"]
+//! #[expect(dead_code, reason = "a test needs but a part of it")]
+//! mod support;
+//! ```
+//!
+//! - [`project`]: a Compose project of a test's own on a real engine, torn down at the end.
+//! - [`prober`]: asks a service all the time from within its network: did it serve throughout?
+//! - [`load`]: asks anything at a given rate from outside.
+//! - [`events`]: what the engine did to a project, and when.
+//! - [`command`]: programs run to their end, in an environment of our own.
+//! - [`http`]: what the programs of the harness (`programs/`) have in common.
+
+pub(crate) mod command;
+pub(crate) mod events;
+pub(crate) mod http;
+pub(crate) mod load;
+pub(crate) mod prober;
+pub(crate) mod project;

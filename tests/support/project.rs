@@ -1,0 +1,304 @@
+//! A Compose project of a test's own: a folder with a unique name, commands that run in it, a look at its containers.
+//!
+//! It promises to leave nothing on the engine when dropped, also in a panic: no container, network or volume of the
+//! project, nor the volumes in which kerek keeps its lock and releases. Any project may use the image `kerek-test-app`
+//! (see `programs/app.rs`), which is built beforehand.
+//!
+//! Only a test that is killed leaves its project, whose name begins with `kerek-test-`, as `docker compose ls` shows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::command::{self, Output};
+
+/// A project; dropping it tears it down.
+pub(crate) struct Project {
+    name: String,
+    /// For every command, besides the usual.
+    environment: BTreeMap<String, String>,
+    /// Holds the project's folder, which is called as the project, and `home`.
+    root: TempDir,
+}
+
+impl Project {
+    /// A project whose `compose.yaml` has the given content. The label (lower-case letters, digits, `-`) becomes a part
+    /// of its name.
+    pub(crate) fn new(label: &str, compose: &str) -> Self {
+        let project = Self::empty(label);
+        project.write("compose.yaml", compose);
+        project
+    }
+
+    /// A project with a copy of a folder, given relative to the package.
+    pub(crate) fn copy(label: &str, folder: &str) -> Self {
+        let project = Self::empty(label);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        copy_into(&folder, &project.path()).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        project
+    }
+
+    fn empty(label: &str) -> Self {
+        build_app_image();
+        let name = format!("kerek-test-{label}-{:08x}", RandomState::new().hash_one(label) >> 32);
+        let root = TempDir::new().expect("should make a temporary directory");
+        let project = Self { name, environment: BTreeMap::new(), root };
+        fs::create_dir(project.path()).expect("should make the project's folder");
+        fs::create_dir(project.home()).expect("should make a home");
+        command::link_plugins(&project.home()).expect("should link plugins");
+        project
+    }
+
+    /// The project's name as Compose derives it, unique.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The project's folder.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().join(&self.name)
+    }
+
+    /// What the project's commands have as their home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// Writes a file in the project's folder.
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        fs::write(self.path().join(file), content).expect("should write file");
+    }
+
+    /// Sets an environment variable for all commands to come.
+    pub(crate) fn set(&mut self, variable: &str, value: &str) {
+        self.environment.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// Runs kerek to its end in the project's folder.
+    #[track_caller]
+    pub(crate) fn kerek(&self, arguments: &[&str]) -> Output {
+        command::run(self.kerek_command(arguments))
+    }
+
+    /// Kerek, not yet run, for a test that changes the environment or sends signals.
+    pub(crate) fn kerek_command(&self, arguments: &[&str]) -> Command {
+        self.command(env!("CARGO_BIN_EXE_kerek"), arguments)
+    }
+
+    /// Runs `docker compose` to its end in the project's folder.
+    #[track_caller]
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Output {
+        self.docker(&[&["compose"], arguments].concat())
+    }
+
+    /// Runs `docker` to its end in the project's folder.
+    #[track_caller]
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
+        command::run(self.command("docker", arguments))
+    }
+
+    /// A command of any program in the project's folder and environment.
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = command::command(program, &self.home());
+        command.current_dir(self.path()).envs(&self.environment).args(arguments);
+        command
+    }
+
+    /// Where a service's published port is reached from here, as `HOST:PORT`.
+    #[track_caller]
+    pub(crate) fn published(&self, service: &str, port: u16) -> String {
+        let address = self.compose(&["port", service, &port.to_string()]).success().stdout;
+        address.trim().replace("0.0.0.0", "127.0.0.1")
+    }
+
+    /// All containers of the project in any state, by service and number, one-off ones included. Those that vanish
+    /// meanwhile may be missing.
+    #[track_caller]
+    pub(crate) fn containers(&self) -> Vec<Container> {
+        let filter = format!("label=com.docker.compose.project={}", self.name);
+        let ids = self.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).success().stdout;
+        let ids: Vec<_> = ids.lines().collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        // Fails if one has vanished, but prints the others.
+        let inspected = self.docker(&[&["container", "inspect"], ids.as_slice()].concat());
+        let inspected: Vec<Value> =
+            serde_json::from_str(&inspected.stdout).unwrap_or_else(|error| panic!("{error}: {inspected}"));
+        let mut containers: Vec<_> = inspected.iter().map(Container::new).collect();
+        containers.sort_by(|left, right| (&left.service, left.number).cmp(&(&right.service, right.number)));
+        containers
+    }
+
+    /// The containers of a service.
+    #[track_caller]
+    pub(crate) fn service(&self, service: &str) -> Vec<Container> {
+        let mut containers = self.containers();
+        containers.retain(|container| container.service == service);
+        containers
+    }
+
+    /// Removes everything that has to do with the project, as far as it is there.
+    fn tear_down(&self) -> [Output; 3] {
+        let label = format!("label={PROJECT_LABEL}={}", self.name);
+        let volumes = format!("name={}", self.name);
+        // Not from the project's folder: it may hold a file that Compose refuses. The labels are enough.
+        let down = ["compose", "--project-name", &self.name, "down", "--volumes", "--remove-orphans", "--timeout", "0"];
+        let mut compose = command::command("docker", &self.home());
+        compose.current_dir(self.home()).args(down);
+        [
+            self.remove_all(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]),
+            command::run(compose),
+            self.remove_all(&["volume", "ls", "--quiet", "--filter", &volumes], &["volume", "rm", "--force"]),
+        ]
+    }
+
+    /// Lists with one command and removes what was listed with another.
+    fn remove_all(&self, list: &[&str], remove: &[&str]) -> Output {
+        let list = self.docker(list);
+        if list.stdout.trim().is_empty() {
+            return list;
+        }
+        self.docker(&[remove, &list.stdout.lines().collect::<Vec<_>>()].concat())
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let outputs = self.tear_down();
+        // A second panic would hide the first.
+        if !thread::panicking() {
+            for output in outputs {
+                output.success();
+            }
+        }
+    }
+}
+
+/// A label of containers that are not the project's but go with it.
+pub(crate) const PROJECT_LABEL: &str = "kerek.test.project";
+
+/// A container, as `docker container inspect` shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    /// The full ID.
+    pub(crate) id: String,
+    /// Without a leading slash.
+    pub(crate) name: String,
+    pub(crate) service: String,
+    /// The replica's number.
+    pub(crate) number: u32,
+    /// The image's ID.
+    pub(crate) image: String,
+    /// Such as `running` or `exited`.
+    pub(crate) state: String,
+    pub(crate) exit_code: i64,
+    /// Such as `healthy`; `None` without a healthcheck.
+    pub(crate) health: Option<String>,
+    /// By its restart policy.
+    pub(crate) restarts: u64,
+    pub(crate) labels: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    /// By network.
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// What a container is on a network.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// IPv4, empty unless running.
+    pub(crate) address: String,
+    /// Names that the engine answers for on this network.
+    pub(crate) names: Vec<String>,
+}
+
+impl Container {
+    /// The value of a variable in the container's environment, empty if unset.
+    pub(crate) fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether clients in its networks can find it by a name.
+    pub(crate) fn is_known_as(&self, name: &str) -> bool {
+        self.endpoints.values().any(|endpoint| endpoint.names.iter().any(|it| it == name))
+    }
+
+    fn new(inspected: &Value) -> Self {
+        let text = |pointer| text(inspected.pointer(pointer));
+        let labels = strings(&inspected["Config"]["Labels"]);
+        let label = |name| labels.get(name).cloned().unwrap_or_default();
+        let environment = inspected["Config"]["Env"].as_array().into_iter().flatten();
+        let endpoints = inspected["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
+        Self {
+            id: text("/Id"),
+            name: text("/Name").trim_start_matches('/').to_owned(),
+            service: label("com.docker.compose.service"),
+            number: label("com.docker.compose.container-number").parse().unwrap_or_default(),
+            image: text("/Image"),
+            state: text("/State/Status"),
+            exit_code: inspected["State"]["ExitCode"].as_i64().unwrap_or_default(),
+            health: inspected.pointer("/State/Health").map(|health| self::text(health.get("Status"))),
+            restarts: inspected["RestartCount"].as_u64().unwrap_or_default(),
+            environment: environment
+                .filter_map(|variable| variable.as_str()?.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            endpoints: endpoints.map(|(network, endpoint)| (network.clone(), Endpoint::new(endpoint))).collect(),
+            labels,
+        }
+    }
+}
+
+impl Endpoint {
+    fn new(inspected: &Value) -> Self {
+        let names = inspected["DNSNames"].as_array().into_iter().flatten();
+        Self { address: text(inspected.get("IPAddress")), names: names.map(|name| text(Some(name))).collect() }
+    }
+}
+
+fn text(value: Option<&Value>) -> String {
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn strings(object: &Value) -> BTreeMap<String, String> {
+    let fields = object.as_object().into_iter().flatten();
+    fields.map(|(name, value)| (name.clone(), text(Some(value)))).collect()
+}
+
+fn copy_into(folder: &Path, copy: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let target = copy.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_into(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds `kerek-test-app`, unless that was tried before.
+fn build_app_image() {
+    static BUILT: OnceLock<Output> = OnceLock::new();
+    let output = BUILT.get_or_init(|| {
+        // In the environment of the tests: it is their Cargo that builds, with their profile, whose dependencies are
+        // compiled already.
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/build-app-image.sh"));
+        let profile = Path::new(env!("CARGO_BIN_EXE_kerek")).parent().and_then(Path::file_name);
+        if let Some(profile) = profile.filter(|profile| *profile != "debug") {
+            script.arg("--profile").arg(profile);
+        }
+        command::run(script)
+    });
+    assert_eq!(output.code, Some(0), "{output}");
+}
