@@ -162,7 +162,7 @@ impl PluginSocket {
             while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
             self.0 = None;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

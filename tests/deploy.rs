@@ -256,7 +256,7 @@ fn the_sick_the_stopped_and_the_left_over_are_replaced() {
     let web = project.service("web");
     project.docker(&["stop", &web[0].name]).success();
     let output = project.kerek(&["deploy"]).success();
-    assert_contains(&output.stderr, "stopped");
+    assert_contains(&output.stderr, "does not run");
     assert_serves(&project, "v0", 2);
     assert!(ids(&project.service("web")).contains(&web[1].id), "the healthy one stays");
 

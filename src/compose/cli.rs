@@ -237,8 +237,11 @@ impl Compose for ComposeCli<'_> {
             return Ok(BTreeMap::new());
         }
         let input = model::join_containers(&loaded.model, &loaded.project, containers).map_err(anyhow::Error::new)?;
-        let command =
-            self.bare_command().args(self.options.arguments()).args(["--file=-", "config", "--hash", "*"]).input(input);
+        let command = self
+            .bare_command()
+            .args(self.options.arguments())
+            .args(["--file=-", "--profile=*", "config", "--hash", "*"])
+            .input(input);
         let line = command.to_string();
         let output = self.run(command, |_| {}).await?;
         let hashes = parse_hashes(&String::from_utf8_lossy(&output));

@@ -82,12 +82,12 @@ impl<'a> Sorted<'a> {
                     Reason::Forced
                 } else if container.config_hash != service.config_hash {
                     Reason::ConfigChanged { old: container.config_hash.clone(), new: service.config_hash.clone() }
-                } else if container.health == Some(Health::Unhealthy) || container.state == State::Restarting {
-                    Reason::Unhealthy
-                } else if container.state == State::Running {
-                    Reason::Unfinished
                 } else {
-                    Reason::Stopped
+                    match (container.state, container.health) {
+                        (State::Restarting, _) | (State::Running, Some(Health::Unhealthy)) => Reason::Unhealthy,
+                        (State::Running, _) => Reason::Unfinished,
+                        _ => Reason::Stopped,
+                    }
                 }
             })
             .collect();
