@@ -45,8 +45,10 @@ services:
 
 const ORDERS: [&str; 2] = ["start-first", "stop-first"];
 
-/// What makes a version bad: variables, and what kerek has to say about it.
-const BAD_VERSIONS: [(&str, &[(&str, &str)], &str); 5] = [
+/// What makes a version bad, the variables that do so, and what kerek has to say about it.
+type BadVersion = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const BAD_VERSIONS: [BadVersion; 5] = [
     ("never healthy", &[("HEALTH", "bad")], "unhealthy"),
     ("crashes at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "3")], "exited with code 3"),
     ("ends at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "0"), ("RESTART", "always")], "again and again"),

@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use kerek::engine::api::Api;
 use kerek::engine::endpoint::{Endpoint, Selection};
+use kerek::engine::patient::Patient;
 use kerek::engine::{Action, Attachment, Container, Engine, ErrorKind, Health, RestartPolicy, State};
 use kerek::names::{ContainerId, NetworkName, ProjectName};
 use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
 
 const IMAGE: &str = "busybox:1.37";
 /// A command for a container that answers `wget`.
@@ -318,7 +320,7 @@ async fn reconnecting_changes_the_aliases_and_nothing_else() {
             assert_eq!(before.networks[&rich].gateway_priority, 7);
             assert_eq!(before.networks[&rich].driver_options["com.example.note"], "kept");
             assert_eq!(before.networks[&rich].link_local_addresses, ["169.254.34.68"]);
-            assert_eq!(before.networks[&rich].links, [link.clone()]);
+            assert_eq!(before.networks[&rich].links, [link.as_str()]);
         }
         assert_eq!(before.networks[&own].address.is_empty(), state == State::Created);
 
@@ -483,7 +485,7 @@ async fn events_tell_the_life_of_a_container() {
     sandbox.api.start(&id).await.expect("started");
     expect(Action::Started).await;
     if is_podman() {
-        // Its probes are timers of systemd, which may not be there; so probe once.
+        // Its probes are timers of systemd, which need not be there.
         assert!(sandbox.inspect(&id).await.health.is_some());
     } else {
         expect(Action::Health(Health::Healthy)).await;
@@ -494,4 +496,56 @@ async fn events_tell_the_life_of_a_container() {
     expect(Action::Died).await;
     sandbox.api.remove(&id, false).await.expect("removed");
     expect(Action::Destroyed).await;
+}
+
+/// Passes connections on to the engine until it is dropped; then cuts them all.
+struct Relay(JoinHandle<()>);
+
+impl Relay {
+    fn new(from: &Path, to: &Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(from).expect("a socket");
+        let to = to.to_owned();
+        Self(tokio::spawn(async move {
+            // Ends, and takes all connections with it, when it is aborted.
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut engine = tokio::net::UnixStream::connect(&to).await.expect("an engine");
+                connections.spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut engine).await });
+            }
+        }))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_restarts_is_waited_for() {
+    let sandbox = Sandbox::new("restart").await;
+    let id = sandbox.create("web", &[], "sleep 60");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("engine.sock");
+    let relay = Relay::new(&socket, &sandbox.socket);
+    let engine = Patient::new(Api::connect(&socket).await.expect("an engine"));
+    let mut events = engine.events(&sandbox.project).await.expect("events");
+    assert_eq!(engine.containers(&sandbox.project).await.expect("containers").len(), 1);
+
+    drop(relay);
+    let end = async { while let Some(Ok(_)) = events.next().await {} };
+    tokio::time::timeout(Duration::from_secs(5), end).await.expect("the end of the events");
+    // Changing something fails at once, whether or not the socket is still there.
+    assert_eq!(engine.start(&id).await.expect_err("no engine").kind, ErrorKind::Unreachable);
+    std::fs::remove_file(&socket).expect("a socket");
+    assert_eq!(engine.start(&id).await.expect_err("no engine").kind, ErrorKind::Unreachable);
+
+    let restart = async {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        Relay::new(&socket, &sandbox.socket)
+    };
+    let (containers, _relay) = tokio::join!(engine.containers(&sandbox.project), restart);
+    assert_eq!(containers.expect("containers")[0].state, State::Created);
+    engine.start(&id).await.expect("started");
 }

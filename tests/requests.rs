@@ -98,7 +98,7 @@ fn compose_up_loses_requests_and_they_are_seen() {
 
 /// Both tests are about time and need the machine for themselves. The lock goes with the file.
 fn turn() -> File {
-    let file = File::create(env::temp_dir().join("kerek-test-requests.lock")).expect("should create file");
+    let file = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/requests.lock")).expect("should create file");
     file.lock().expect("should lock file");
     file
 }

@@ -391,7 +391,7 @@ mod tests {
     fn only_service(body: &str) -> Result<Service, Error> {
         let yaml = format!(
             "name: shop\nservices:\n  web:\n    image: web:1\n{}\nnetworks:\n  default:\n    name: shop_default\n",
-            body.lines().map(|line| format!("    {line}\n")).collect::<String>()
+            body.lines().map(|line| format!("    {line}\n")).collect::<Vec<_>>().concat()
         );
         Ok(parse(&yaml)?.services.into_values().next().expect("one service"))
     }

@@ -44,8 +44,10 @@ const CONCURRENT_INSPECTIONS: usize = 16;
 const REMOVAL_LOOKS: usize = 300;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
 
-/// What need not be escaped in a path: image references keep their form, as podman does not unescape all of it.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'/').remove(b':').remove(b'@').remove(b'_');
+/// What is escaped in a name, wherever it is put.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+/// What is escaped in an image reference, which is a path of its own and is sent as one, as Docker's client does.
+const REFERENCE: &AsciiSet = &NAME.remove(b'/').remove(b':').remove(b'@');
 
 /// An engine at the other end of a unix socket. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -200,7 +202,7 @@ impl Engine for Api {
 
     async fn image(&self, reference: &str) -> Result<Option<ImageId>> {
         let call = format!("inspect image {reference}");
-        let path = self.path(&format!("/images/{}/json", escape(reference)));
+        let path = self.path(&format!("/images/{}/json", utf8_percent_encode(reference, REFERENCE)));
         let answer = self.http.get(&call, &path).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -213,7 +215,7 @@ impl Engine for Api {
         let call = format!("get statistics of container {}", id.short());
         let path = self.container_path(id, "/stats?stream=false&one-shot=true");
         let answer = self.http.get(&call, &path).await?;
-        // Gone, stopped (podman 409), or no controllers mounted to measure with (Docker 500).
+        // Gone, in no state to be measured, or no controllers mounted to measure with (Docker's 500).
         if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) || lacks_metrics(&answer) {
             return Ok(None);
         }
@@ -280,7 +282,7 @@ fn stop_seconds(timeout: Duration) -> u64 {
     timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
 }
 
-/// Escapes text for a path or a query.
+/// Escapes text for one place in a path or query.
 fn escape(text: &str) -> String {
-    utf8_percent_encode(text, PATH).to_string()
+    utf8_percent_encode(text, NAME).to_string()
 }

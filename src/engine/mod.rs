@@ -56,7 +56,8 @@ pub trait Engine {
     async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>>;
 
     /// What happens to a project's containers from now on. The subscription is established when this returns, so that
-    /// nothing after it is missed. The stream ends, or yields an error, when the engine ends it.
+    /// nothing after it is missed; what happened in the second before may be repeated. The stream ends, or yields an
+    /// error, when the engine ends it.
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>>;
 }
 

@@ -20,6 +20,9 @@ const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '�
 /// How long each of them stays.
 pub(super) const FRAME: Duration = Duration::from_millis(100);
 
+/// Lines with less room than this leave out what can be guessed.
+const NARROW: usize = 72;
+
 /// Something at work, with a line of its own.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -154,8 +157,20 @@ impl Update {
     fn progress(&self) -> String {
         match self.rolling_back {
             Some(slots) => format!("rolling back {}", words::count(slots, "replica")),
-            None => format!("{}/{}", self.reached.len().min(self.slots), words::count(self.slots, "replica")),
+            None => format!("{}/{}", self.reached(), words::count(self.slots, "replica")),
         }
+    }
+
+    /// The progress for lines that need the room for something else.
+    fn short_progress(&self) -> String {
+        match self.rolling_back {
+            Some(_) => "rolling back".to_owned(),
+            None => format!("{}/{}", self.reached(), self.slots),
+        }
+    }
+
+    fn reached(&self) -> usize {
+        self.reached.len().min(self.slots)
     }
 
     /// What goes on, containers that are at the same point together.
@@ -233,6 +248,7 @@ impl Row {
         let spinner = FRAMES.get(usize::try_from(frame).unwrap_or(0)).copied().unwrap_or(' ');
         let (progress, activity) = match &self.work {
             Work::Compose(creation) => (creation.progress(), one_line(&creation.said)),
+            Work::Service(update) if width < NARROW => (update.short_progress(), update.activity(now)),
             Work::Service(update) => (update.progress(), update.activity(now)),
         };
         let line = [

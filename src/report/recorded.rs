@@ -43,6 +43,7 @@ pub(super) fn service(name: &str) -> ServicePlan {
         aliases: std::collections::BTreeMap::new(),
         steers: true,
         interrupted: false,
+        may_complete: false,
         kept: Vec::new(),
         discarded: Vec::new(),
         slots: Vec::new(),

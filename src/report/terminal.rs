@@ -1,12 +1,13 @@
 //! The live view for terminals: a line for each service at work that is kept up to date, and above it, for good, what has
-//! been done and what should be known. The only part of kerek that uses indicatif.
+//! been done and what should be known. This module is the only one that uses indicatif.
 //!
 //! Lines at work never wrap. A terminal that goes away does no harm: what cannot be written is dropped. When the view is
 //! dropped, work that is still open leaves a line saying so, and the cursor stands at the beginning of a line.
 
+mod screen;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::{Event, Reporter, Step, words};
 use crate::deploy::plan::Plan;
 use crate::engine::Container;
 use crate::names::ServiceName;
+use screen::Screen;
 
 /// How often the screen is drawn at most, per second: Compose's lines come in bursts.
 const DRAWS: u8 = 20;
@@ -69,7 +71,7 @@ impl Terminal {
     /// A live view, coloured or not.
     #[must_use]
     pub fn new(colour: bool) -> Self {
-        let screen = Screen(Arc::new(Term::buffered_stderr()));
+        let screen = Screen::on(Term::buffered_stderr());
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWS);
         Self::on(screen, target, colour, Instant::now, true)
     }
@@ -206,7 +208,7 @@ impl Terminal {
     ) -> impl Fn(&ProgressState, &mut dyn std::fmt::Write) + Clone + Send + Sync + 'static {
         let (row, screen, paint, now) = (Arc::clone(row), self.screen.clone(), self.paint, self.now);
         move |_: &ProgressState, target: &mut dyn std::fmt::Write| {
-            let line = lock(&row).line(now(), screen.width().into(), paint);
+            let line = lock(&row).line(now(), screen.room(), paint);
             // Writing to memory cannot fail.
             let _ = target.write_str(&line);
         }
@@ -290,70 +292,10 @@ fn lock(row: &Mutex<Row>) -> MutexGuard<'_, Row> {
     row.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A terminal for which nothing ever fails: indicatif panics in places where it cannot write, and a deployment must not
-/// end because its terminal has.
-#[derive(Clone, Debug)]
-struct Screen(Arc<dyn TermLike>);
-
-impl Screen {
-    /// Writes a line that stays.
-    fn say(&self, line: &str) {
-        let _ = self.0.write_line(line);
-        let _ = self.0.flush();
-    }
-}
-
-impl TermLike for Screen {
-    fn width(&self) -> u16 {
-        self.0.width()
-    }
-
-    fn height(&self) -> u16 {
-        self.0.height()
-    }
-
-    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
-        forget(self.0.move_cursor_up(lines))
-    }
-
-    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
-        forget(self.0.move_cursor_down(lines))
-    }
-
-    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
-        forget(self.0.move_cursor_right(columns))
-    }
-
-    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
-        forget(self.0.move_cursor_left(columns))
-    }
-
-    fn write_line(&self, line: &str) -> io::Result<()> {
-        forget(self.0.write_line(line))
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        forget(self.0.write_str(text))
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        forget(self.0.clear_line())
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        forget(self.0.flush())
-    }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "this is what the trait wants")]
-fn forget(result: io::Result<()>) -> io::Result<()> {
-    drop(result);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::io;
     use std::sync::LazyLock;
 
     use indicatif::InMemoryTerm;
@@ -379,7 +321,7 @@ mod tests {
     /// A view without colours whose lines move only with events.
     fn view(width: u16) -> (InMemoryTerm, Terminal) {
         let memory = InMemoryTerm::new(100, width);
-        let screen = Screen(Arc::new(memory.clone()));
+        let screen = Screen::on(memory.clone());
         let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
         (memory, Terminal::on(screen, target, false, now, false))
     }
@@ -469,18 +411,18 @@ mod tests {
         terminal.report(&Event::ServiceDone { service: &api, took: Duration::from_millis(12_345) });
         shown.push(last_lines(&memory, 4));
         insta::assert_snapshot!(shown.join("\n---\n"), @"
-        ⠋ compose  creating 3 containers   0s  web Pulling [=====> …
+        ⠋ compose  creating 3 containers   0s  web Pulling [=====…
         ---
         ✔ compose  3 containers created in 2s
         note: two lines
           | of text
-        ⠋ api      0/1 replica  12s  shop-api-1 starting
-        ⠋ web      0/3 replicas  12s  shop-web-4 +1 healthcheck 12s…
+        ⠋ api      0/1  12s  shop-api-1 starting
+        ⠋ web      0/3  12s  shop-web-4 +1 healthcheck 12s of 1m,…
         ---
         note: two lines
           | of text
         ✔ api      1 replica updated in 12.3s
-        ⠋ web      0/3 replicas  12s  shop-web-4 +1 healthcheck 12s…
+        ⠋ web      0/3  12s  shop-web-4 +1 healthcheck 12s of 1m,…
         ");
     }
 
@@ -500,6 +442,28 @@ mod tests {
             memory.write_str("$ ").expect("memory");
             assert_eq!(memory.contents(), format!("{before}\n$"));
         }
+    }
+
+    #[test]
+    fn what_the_terminal_echoes_leaves_no_trace() {
+        let (memory, terminal) = view(40);
+        for name in ["api", "web"] {
+            let service = &ServiceName::new(name);
+            terminal.report(&Event::ServiceBegun { service, slots: 1, order: Order::StopFirst });
+            for number in 1..10 {
+                let container = format!("shop-{name}-{number}");
+                let step = if number % 2 == 0 { Step::Starting } else { Step::Stopping };
+                terminal.report(&Event::Step { service, container: &container, step });
+            }
+        }
+        memory.write_str("^C").expect("memory");
+        assert!(memory.contents().ends_with("…^C"), "{}", memory.contents());
+        let service = &ServiceName::new("web");
+        terminal.report(&Event::Step { service, container: "shop-web-10", step: Step::Starting });
+        assert_eq!(memory.contents().lines().count(), 2, "{}", memory.contents());
+        drop(terminal);
+        assert_eq!(memory.contents().lines().count(), 2, "{}", memory.contents());
+        assert!(!memory.contents().contains("^C"), "{}", memory.contents());
     }
 
     #[test]
@@ -580,7 +544,7 @@ mod tests {
 
     #[test]
     fn a_terminal_that_is_gone_does_no_harm() {
-        let screen = Screen(Arc::new(Gone));
+        let screen = Screen::on(Gone);
         let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
         let terminal = Terminal::on(screen, target, true, now, true);
         let mut events = 0;

@@ -193,13 +193,13 @@ async fn one_bad_inspection_spoils_the_list() {
 async fn hostile_names_stay_in_their_place() {
     let script = Script::always(status(404, ""));
     let api = script.connect().await.expect("a connection");
-    api.container(&ContainerId::new("x?y#z\r\n %2e")).await.expect("an answer");
+    api.container(&ContainerId::new("../x?y#z\r\n %2e")).await.expect("an answer");
     api.image("registry:5000/a/b:1@sha256:0?x=#\n").await.expect("an answer");
     api.disconnect(&id(), &NetworkName::new("n&m=Ü")).await.expect("an answer");
     assert_eq!(
         script.requests()[1..],
         [
-            "GET /v1.41/containers/x%3Fy%23z%0D%0A%20%252e/json",
+            "GET /v1.41/containers/..%2Fx%3Fy%23z%0D%0A%20%252e/json",
             "GET /v1.41/images/registry:5000/a/b:1@sha256:0%3Fx%3D%23%0A/json",
             r#"POST /v1.41/networks/n%26m%3D%C3%9C/disconnect {"Container":"c1"}"#,
         ]

@@ -93,7 +93,7 @@ async fn run() -> Result<ExitCode, String> {
     // Ones: untouched zeros would take no memory.
     let _memory = vec![1_u8; settings.allocate << 20];
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(Arc::clone(&settings), stop.clone()));
+    let server = serve(Arc::clone(&settings), stop.clone());
     tokio::pin!(server);
     tokio::select! {
         () = ordered_to_end(&settings, terminations) => {}
@@ -101,13 +101,13 @@ async fn run() -> Result<ExitCode, String> {
             eprintln!("{}: crashing as told", settings.version);
             return Ok(ExitCode::from(settings.exit_code));
         }
-        result = &mut server => return Err(format!("cannot serve: {result:?}")),
+        Err(error) = &mut server => return Err(format!("cannot serve: {error}")),
     }
     if let OnTerm::Die = settings.on_term {
         return Ok(ExitCode::from(143));
     }
     stop.cancel();
-    let _ = server.await;
+    server.await.map_err(|error| format!("cannot serve: {error}"))?;
     println!("{}: ended gracefully", settings.version);
     Ok(ExitCode::SUCCESS)
 }
