@@ -11,4 +11,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=$(scripts/setup.sh)
 eval "$environment"
 
-exec cargo test --release --locked "$@"
+exec cargo test --locked "$@"

@@ -2,18 +2,20 @@
 //!
 //! Each test has a project of its own, set up with the docker command and taken away however the test ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use kerek::engine::api::Api;
 use kerek::engine::endpoint::{Endpoint, Selection};
 use kerek::engine::patient::Patient;
-use kerek::engine::{Action, Attachment, Container, Engine, ErrorKind, Health, RestartPolicy, State};
+use kerek::engine::{
+    Action, Attachment, Container, Content, Engine, ErrorKind, Exec, File, Health, RestartPolicy, State,
+};
 use kerek::names::{ContainerId, NetworkName, ProjectName};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
@@ -548,4 +550,109 @@ async fn an_engine_that_restarts_is_waited_for() {
     let (containers, _relay) = tokio::join!(engine.containers(&sandbox.project), restart);
     assert_eq!(containers.expect("containers")[0].state, State::Created);
     engine.start(&id).await.expect("started");
+}
+
+#[tokio::test]
+async fn commands_run_inside_a_container() {
+    let sandbox = Sandbox::new("exec").await;
+    let id = sandbox.run("web", &["--env", "GONE=1"], "sleep 60").await;
+    let run = async |exec: Exec| sandbox.api.exec(&id, &exec).await;
+    let shell = |script: &str| Exec { command: ["sh", "-c", script].map(str::to_owned).into(), ..Exec::default() };
+
+    let outcome = run(shell("echo out; echo err >&2; exit 7")).await.expect("ran");
+    assert_eq!(outcome.code, 7);
+    // The two streams are not kept in step by the engine.
+    assert_eq!(outcome.output.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(["err", "out"]));
+
+    let exec = Exec {
+        user: "1000:1001".to_owned(),
+        working_dir: "/etc".to_owned(),
+        environment: vec!["PRICE=5$".to_owned(), "GONE".to_owned()],
+        ..shell("id -u; id -g; pwd; echo $PRICE ${GONE-none}")
+    };
+    assert_eq!(run(exec).await.expect("ran").output, ["1000", "1001", "/etc", "5$ none"]);
+
+    let capabilities = async |privileged| {
+        let exec = Exec { privileged, ..shell("grep CapEff /proc/self/status") };
+        run(exec).await.expect("ran").output
+    };
+    assert_ne!(capabilities(true).await, capabilities(false).await);
+
+    let outcome = run(shell("seq 1 100000")).await.expect("ran");
+    assert_eq!((outcome.code, outcome.output.last().map(String::as_str)), (0, Some("100000")));
+    assert_eq!(outcome.output.len(), 100);
+
+    let missing = Exec { command: vec!["no-such-program".to_owned()], ..Exec::default() };
+    let elsewhere = Exec { working_dir: "/no-such-folder".to_owned(), ..shell("true") };
+    for (exec, word) in [(missing, "no-such-program"), (elsewhere, "no-such-folder")] {
+        match run(exec).await {
+            Ok(outcome) => {
+                assert!(matches!(outcome.code, 126 | 127), "{outcome:?}");
+                assert!(outcome.output.concat().contains(word), "{outcome:?}");
+            }
+            Err(error) => assert!(error.message.contains(word), "{error}"),
+        }
+    }
+    sandbox.api.stop(&id, Some(Duration::ZERO)).await.expect("stopped");
+    assert_eq!(run(shell("true")).await.expect_err("it does not run").kind, ErrorKind::Refused);
+}
+
+#[tokio::test]
+async fn files_go_into_a_container_and_come_out() {
+    let sandbox = Sandbox::new("files").await;
+    let id = sandbox.create("web", &["--volume", "/volume"], "stat -c '%a %u:%g' /a/deep/file /volume/file; sleep 60");
+    let file = File {
+        path: "/a/deep/file".to_owned(),
+        content: Content(b"first\0\xff".to_vec()),
+        mode: 0o640,
+        uid: Some(12),
+        gid: Some(13),
+    };
+    let in_volume = File { path: "/volume/file".to_owned(), uid: None, gid: None, ..file.clone() };
+    for file in [&file, &in_volume, &File { content: Content(b"second".to_vec()), ..file.clone() }] {
+        sandbox.api.write_file(&id, file).await.expect("written");
+    }
+    let read = async |path: &str, limit| sandbox.api.read_file(&id, path, limit).await.expect("an answer");
+    for _ in ["created", "running"] {
+        let found = read("/a/deep/file", 6).await.expect("a file");
+        assert_eq!(found.content, Some(Content(b"second".to_vec())));
+        let since_epoch = found.modified.duration_since(SystemTime::UNIX_EPOCH).expect("a time");
+        assert_eq!(since_epoch.subsec_nanos(), 0, "copied files have times of whole seconds");
+        assert_eq!(read("/a/deep/file", 5).await.expect("a file").content, None, "too much");
+        assert_eq!(read("/volume/file", 100).await.expect("a file").content, Some(in_volume.content.clone()));
+        assert_eq!(read("/a/deep", 100).await.expect("a folder").content, None);
+        assert_eq!(read("/bin/no such file", 100).await, None);
+        sandbox.api.start(&id).await.expect("started");
+    }
+    until("output", async || sandbox.api.logs(&id, 9).await.expect("logs").len() == 2).await;
+    assert_eq!(sandbox.api.logs(&id, 9).await.expect("logs"), ["640 12:13", "640 0:0"]);
+    let started = sandbox.inspect(&id).await.started.expect("a time");
+
+    docker(&["exec", id.as_str(), "sh", "-c", "echo third >/a/deep/file"]);
+    let found = read("/a/deep/file", 100).await.expect("a file");
+    assert_eq!(found.content, Some(Content(b"third\n".to_vec())));
+    assert!(found.modified > started);
+
+    let absent = ContainerId::new("0".repeat(64));
+    assert_eq!(sandbox.api.read_file(&absent, "/x", 1).await.expect("an answer"), None);
+    assert_eq!(sandbox.api.write_file(&absent, &file).await.expect_err("no container").kind, ErrorKind::Refused);
+    let read_only = sandbox.create("read-only", &["--read-only"], "true");
+    let error = sandbox.api.write_file(&read_only, &file).await.expect_err("a read-only container");
+    assert!(!error.to_string().contains("first"), "{error}");
+}
+
+#[tokio::test]
+async fn files_with_an_owner_go_to_the_containers_user() {
+    let sandbox = Sandbox::new("owner").await;
+    let id = sandbox.create("web", &["--user", "1000:1001"], "stat -c '%u:%g' /owned /not-owned");
+    let owned =
+        File { path: "/owned".to_owned(), content: Content(b"x".to_vec()), mode: 0o444, uid: Some(12), gid: None };
+    sandbox.api.write_file(&id, &owned).await.expect("written");
+    let not_owned = File { path: "/not-owned".to_owned(), uid: None, ..owned };
+    sandbox.api.write_file(&id, &not_owned).await.expect("written");
+    sandbox.api.start(&id).await.expect("started");
+    until("output", async || sandbox.api.logs(&id, 9).await.expect("logs").len() == 2).await;
+    if !is_podman() {
+        assert_eq!(sandbox.api.logs(&id, 9).await.expect("logs"), ["1000:1001", "0:0"]);
+    }
 }

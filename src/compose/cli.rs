@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Compose, Creation, Loaded, model};
+use super::{Compose, Creation, Loaded, Project, model, variables};
 use crate::cancel::Cancel;
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
@@ -204,6 +204,29 @@ impl<'a> ComposeCli<'a> {
         Ok(())
     }
 
+    /// Looks up the environment variables that hold contents of configs and secrets. Those that are not set stay
+    /// unknown: this matters only once a service is to get them.
+    async fn fill_variables(&self, project: &mut Project) -> Result<(), Failure> {
+        let mut wanted = variables::wanted(project);
+        let mut values = variables::own(&mut wanted, |name| std::env::var_os(name));
+        if !wanted.is_empty() {
+            let command = self.command().args(["config", "--environment"]);
+            let line = command.to_string();
+            let command = variables::marks(&wanted).fold(command, |command, (name, value)| command.env(name, value));
+            match command.run(self.cancel.token(), |_| {}).await {
+                Ok(output) => values.extend(variables::cut(&output.stdout, &wanted).map_err(|name| {
+                    Failure::from(anyhow!("cannot tell the value of {name} in the output of `{line}`"))
+                        .hint("Set the variable in the environment that kerek is called from.")
+                })?),
+                Err(error @ process::Error::Cancelled { .. }) => return Err(self.explain(error).await),
+                // Old versions of Compose have no such option. Then only the caller's own variables are known.
+                Err(error) => tracing::debug!("{error}"),
+            }
+        }
+        variables::fill(project, &values);
+        Ok(())
+    }
+
     async fn config(&self, arguments: impl IntoIterator<Item = String>) -> Result<String, Failure> {
         let command = self.command().args(["config", "--format", "yaml"]).args(arguments);
         let line = command.to_string();
@@ -225,6 +248,7 @@ impl Compose for ComposeCli<'_> {
             model = self.config(std::iter::once("--".to_owned()).chain(names)).await?;
             project = model::parse(&model).map_err(anyhow::Error::new)?;
         }
+        self.fill_variables(&mut project).await?;
         Ok(Loaded { project, model })
     }
 

@@ -5,13 +5,18 @@
 
 pub mod cli;
 pub mod duration;
+pub mod files;
+pub mod hooks;
 pub mod model;
 pub mod order;
 pub mod policy;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{NetworkName, ProjectName, ServiceName};
+use files::Files;
+use hooks::Hooks;
 use policy::{Drain, UpdatePolicy};
 
 /// A project: its enabled services, resolved (variables, files, defaults) by Compose.
@@ -50,6 +55,12 @@ pub struct Service {
     pub may_complete: bool,
     /// How long a container that is about to stop is left alone after it has left the service's DNS names.
     pub drain: Drain,
+    /// Its configs and secrets.
+    pub files: Files,
+    /// Commands that are run in its containers.
+    pub hooks: Hooks,
+    /// Whether the root filesystem of its containers is read-only.
+    pub read_only: bool,
 }
 
 /// A setting that two containers cannot share, so that old and new cannot overlap.
@@ -113,4 +124,9 @@ pub struct Creation {
     pub scale: BTreeMap<ServiceName, u32>,
     /// Leave out services that the named ones depend on.
     pub no_dependencies: bool,
+}
+
+/// A value as it is meant: Compose prints each `$` twice, so that its output can be read as a Compose file again.
+fn unescape(value: &str) -> String {
+    value.replace("$$", "$")
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::files::{Files, Kind};
+use super::hooks::Hooks;
 use super::policy::{Drain, FailureAction, UpdatePolicy};
 use super::{Exclusive, Order, Project, Service, duration};
 use crate::names::{ContainerId, NetworkName, ProjectName, ServiceName};
@@ -47,9 +49,16 @@ pub fn parse(yaml: &str) -> Result<Project, Error> {
     let services = model
         .services
         .into_iter()
-        .map(|(key, wire)| {
+        .map(|(key, mut wire)| {
             let key = ServiceName::new(key);
+            let mut files = Files::default();
+            let (configs, secrets) = (std::mem::take(&mut wire.configs), std::mem::take(&mut wire.secrets));
+            files
+                .add(Kind::Config, configs, &model.configs)
+                .and_then(|()| files.add(Kind::Secret, secrets, &model.secrets))
+                .map_err(|(part, problem)| Error::Invalid { service: key.clone(), key: part, problem })?;
             let mut service = service(&key, wire, &name, &networks)?;
+            service.files = files;
             service.may_complete |= awaited.contains(&key);
             Ok((key, service))
         })
@@ -68,7 +77,9 @@ fn awaited(services: &BTreeMap<String, wire::Service>) -> BTreeSet<ServiceName> 
 }
 
 /// The model with each `network_mode`, `ipc` or `pid` of `service:…` replaced by the container that the service
-/// stands for today: Compose computes config hashes after that replacement. Returns the text to feed back to Compose.
+/// stands for today: Compose computes config hashes after that replacement. Configs that are empty get a content, which
+/// is in no hash, so that Compose accepts them; disabled services that others could do with get a stand-in for the same
+/// reason. Returns the text to feed back to Compose.
 ///
 /// Services without a container are left as they are: whatever joins them is new as well.
 pub fn join_containers(
@@ -76,14 +87,28 @@ pub fn join_containers(
     project: &Project,
     containers: &BTreeMap<ServiceName, ContainerId>,
 ) -> Result<String, Error> {
-    if project.services.values().all(|service| service.joins.is_empty()) {
+    let files = project.services.values().flat_map(|service| &service.files.copied);
+    let emptied: BTreeSet<_> = files.filter_map(|file| file.emptied()).collect();
+    // Compose leaves disabled services out, but not what depends on them by `required: false`.
+    let dependencies = project.services.values().flat_map(|service| &service.depends_on);
+    let disabled: BTreeSet<_> = dependencies.filter(|name| !project.services.contains_key(*name)).collect();
+    if emptied.is_empty() && disabled.is_empty() && project.services.values().all(|service| service.joins.is_empty()) {
         return Ok(yaml.to_owned());
     }
     let mut model: Value = from_yaml(yaml)?;
+    if let Some(Value::Object(services)) = model.get_mut("services") {
+        // A hash does not depend on what they are.
+        services.extend(disabled.into_iter().map(|name| (name.to_string(), serde_json::json!({ "image": "none" }))));
+    }
+    for name in emptied {
+        if let Some(Value::Object(config)) = model.pointer_mut(&format!("/configs/{}", pointer(name))) {
+            config.insert("content".into(), Value::String(" ".into()));
+        }
+    }
     for (name, service) in &project.services {
         for (key, other) in &service.joins {
             if let Some(id) = containers.get(other)
-                && let Some(value) = model.pointer_mut(&format!("/services/{}/{key}", pointer(name)))
+                && let Some(value) = model.pointer_mut(&format!("/services/{}/{key}", pointer(name.as_str())))
             {
                 *value = Value::String(format!("container:{id}"));
             }
@@ -94,8 +119,8 @@ pub fn join_containers(
 }
 
 /// Escapes a name for a JSON pointer.
-fn pointer(name: &ServiceName) -> String {
-    name.as_str().replace('~', "~0").replace('/', "~1")
+fn pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn from_yaml<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, Error> {
@@ -112,6 +137,11 @@ fn service(
     project: &ProjectName,
     networks: &BTreeMap<String, NetworkName>,
 ) -> Result<Service, Error> {
+    // To skip them silently would be to deploy without the migrations that they usually run.
+    if !wire.pre_start.is_empty() {
+        let problem = "hooks of this kind are not built yet in this version of kerek; run them beforehand".into();
+        return Err(Error::Invalid { service: name.clone(), key: "pre_start".into(), problem });
+    }
     let exclusive = exclusive(&wire);
     let joins = [("network_mode", &wire.network_mode), ("ipc", &wire.ipc), ("pid", &wire.pid)]
         .into_iter()
@@ -133,6 +163,12 @@ fn service(
         joins,
         may_complete: wire.restart.as_deref() == Some("no"),
         drain: drain(name, wire.x_kerek)?,
+        files: Files::default(),
+        hooks: Hooks {
+            post_start: wire.post_start.into_iter().map(Into::into).collect(),
+            pre_stop: wire.pre_stop.into_iter().map(Into::into).collect(),
+        },
+        read_only: wire.read_only,
     })
 }
 
@@ -287,6 +323,8 @@ fn drain(service: &ServiceName, extension: Option<Value>) -> Result<Drain, Error
 
 /// The parts of Compose's output that are read; everything else is ignored.
 mod wire {
+    use super::super::files::{Definition, Reference};
+    use super::super::hooks::Hook;
     use super::{BTreeMap, Deserialize, Value};
 
     #[derive(Deserialize)]
@@ -296,6 +334,10 @@ mod wire {
         pub(super) services: BTreeMap<String, Service>,
         #[serde(default)]
         pub(super) networks: BTreeMap<String, Option<Named>>,
+        #[serde(default)]
+        pub(super) configs: BTreeMap<String, Option<Definition>>,
+        #[serde(default)]
+        pub(super) secrets: BTreeMap<String, Option<Definition>>,
     }
 
     #[derive(Deserialize)]
@@ -322,6 +364,18 @@ mod wire {
         pub(super) ports: Vec<Port>,
         #[serde(default)]
         pub(super) devices: Vec<Value>,
+        #[serde(default)]
+        pub(super) configs: Vec<Reference>,
+        #[serde(default)]
+        pub(super) secrets: Vec<Reference>,
+        #[serde(default)]
+        pub(super) read_only: bool,
+        #[serde(default)]
+        pub(super) post_start: Vec<Hook>,
+        #[serde(default)]
+        pub(super) pre_stop: Vec<Hook>,
+        #[serde(default)]
+        pub(super) pre_start: Vec<Value>,
         #[serde(rename = "x-kerek")]
         pub(super) x_kerek: Option<Value>,
     }
@@ -380,6 +434,9 @@ impl Service {
             joins: BTreeMap::new(),
             may_complete: false,
             drain: Drain::default(),
+            files: Files::default(),
+            hooks: Hooks::default(),
+            read_only: false,
         }
     }
 }
@@ -406,6 +463,47 @@ mod tests {
         assert_eq!(service.depends_on, BTreeSet::from([ServiceName::new("db")]));
         let names = BTreeSet::from(["web".to_owned(), "www".to_owned()]);
         assert_eq!(service.aliases, BTreeMap::from([(NetworkName::new("shop_default"), names)]));
+    }
+
+    #[test]
+    fn reads_files() {
+        let yaml = "name: shop\nservices:\n  web:\n    image: web:1\n    configs:\n    - source: inline\n    - {source: inline, target: etc/x, uid: \"12\", gid: \"\", mode: \"0640\"}\n    - {source: mounted, target: /m}\n    - {source: elsewhere}\n    secrets:\n    - {source: key, mode: 256}\n    - {source: key, target: other}\nconfigs:\n  inline: {name: shop_inline, content: \"cost: 5$$\"}\n  mounted: {file: /host/m}\n  elsewhere: {external: true}\nsecrets:\n  key: {environment: KEY}\n";
+        let project = parse(yaml).expect("valid");
+        let files = &project.services[&ServiceName::new("web")].files;
+        let paths: Vec<_> = files.copied.iter().map(|file| (file.path.as_str(), file.mode)).collect();
+        let secrets = [("/run/secrets/key", 0o400), ("/run/secrets/other", 0o444)];
+        assert_eq!(paths, [&[("/inline", 0o444), ("/etc/x", 0o640)], secrets.as_slice()].concat());
+        assert_eq!(files.mounted, ["/m"]);
+        let file = files.copied[1].file().expect("content");
+        assert_eq!((file.content.0.as_slice(), file.uid, file.gid), (b"cost: 5$".as_slice(), Some(12), None));
+        assert_eq!((files.copied[2].variable.as_deref(), files.copied[2].file()), (Some("KEY"), None));
+
+        for (wrong, message) in [
+            ("640x", "services.web.configs.inline.mode: `640x` is not an octal number such as `0440`"),
+            ("9", "services.web.configs.inline.mode: `9` is not an octal number such as `0440`"),
+        ] {
+            let error = parse(&yaml.replace("\"0640\"", &format!("\"{wrong}\""))).expect_err("wrong");
+            assert_eq!(error.to_string(), message);
+        }
+        let error = parse(&yaml.replace("\"12\"", "root")).expect_err("wrong");
+        assert_eq!(error.to_string(), "services.web.configs.inline.uid: `root` is not a number");
+    }
+
+    #[test]
+    fn reads_hooks() {
+        let service = only_service(
+            "post_start:\n- command: [echo, $$HOME]\n  user: root\n  privileged: true\n  working_dir: /tmp\n  environment: {A: b$$c, D: null}\npre_stop:\n- command: [bye]\n",
+        )
+        .expect("valid");
+        let exec = |words: &[&str]| crate::engine::Exec {
+            command: words.iter().map(ToString::to_string).collect(),
+            ..crate::engine::Exec::default()
+        };
+        let [hook] = service.hooks.post_start.as_slice() else { panic!("one hook") };
+        assert_eq!(hook.command, ["echo", "$HOME"]);
+        assert_eq!((hook.user.as_str(), hook.privileged, hook.working_dir.as_str()), ("root", true, "/tmp"));
+        assert_eq!(hook.environment, ["A=b$c", "D"]);
+        assert_eq!(service.hooks.pre_stop, [exec(&["bye"])]);
     }
 
     #[test]
@@ -460,6 +558,10 @@ mod tests {
     #[test]
     fn refuses_wrong_extensions() {
         for (body, message) in [
+            (
+                "pre_start:\n- command: [migrate]",
+                "services.web.pre_start: hooks of this kind are not built yet in this version of kerek; run them beforehand",
+            ),
             ("x-kerek: 3", "services.web.x-kerek: must be a mapping, such as `drain: 5s`"),
             ("x-kerek:\n  drian: 3s", "services.web.x-kerek.drian: unknown key; there is `drain`"),
             ("x-kerek:\n  drain: 5", "services.web.x-kerek.drain: `5` is not a duration such as `10s`"),
@@ -491,6 +593,23 @@ mod tests {
         assert!(joined.contains(r#""network_mode":"container:1f3a""#), "{joined}");
         assert!(joined.contains("$$HOME"), "dollars stay escaped: {joined}");
         assert_eq!(join_containers(yaml, &project, &BTreeMap::new()).expect("valid").matches("service:a").count(), 1);
+    }
+
+    #[test]
+    fn optional_dependencies_on_disabled_services_can_be_fed_back() {
+        let yaml = "name: shop\nservices:\n  a:\n    image: a\n    depends_on:\n      b: {condition: service_started, required: false}\n";
+        let project = parse(yaml).expect("valid");
+        let text = join_containers(yaml, &project, &BTreeMap::new()).expect("valid");
+        assert!(text.contains(r#""b":{"image":"none"}"#), "{text}");
+    }
+
+    #[test]
+    fn empty_configs_can_be_fed_back() {
+        let yaml = "name: shop\nservices:\n  a:\n    image: a\n    configs: [{source: empty}]\nconfigs:\n  empty: {name: shop_empty}\n";
+        let project = parse(yaml).expect("valid");
+        let text = join_containers(yaml, &project, &BTreeMap::new()).expect("valid");
+        assert!(text.contains(r#""empty":{"content":" ","name":"shop_empty"}"#), "{text}");
+        assert_eq!(project.services[&ServiceName::new("a")].files.copied[0].file(), None, "nothing to copy");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep};
 
-use super::condition::is_serving;
+use super::condition::{has_completed, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
@@ -67,8 +67,7 @@ pub(super) async fn wait<E: Engine>(
 fn is_settled(container: &Container) -> bool {
     match container.state {
         State::Running => matches!(container.health, None | Some(Health::Healthy)),
-        State::Exited { code: 0, .. } => container.restart_policy.can_complete(),
-        _ => false,
+        _ => has_completed(container),
     }
 }
 
@@ -87,6 +86,10 @@ pub(super) async fn explain<E: Engine>(
         Failed::Unfit(reason) => {
             let error = anyhow!("the new version of {service} is not fit: it {}", crate::text::escape(&reason));
             (unchanged_or(Kind::Incomplete), error)
+        }
+        Failed::Stranded(reason) => {
+            let error = anyhow!("{service} could not be put back: {}", crate::text::escape(&reason));
+            (Kind::Incomplete, error)
         }
         Failed::Cancelled => {
             let reason = cancel.reason().unwrap_or(crate::cancel::Reason::Interrupt);

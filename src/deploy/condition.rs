@@ -4,10 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::Reason;
+use super::plan::{Options, Reason};
 use crate::compose::Service;
 use crate::engine::{Container, Health, State};
-use crate::names::ContainerId;
 
 /// A service's containers by what can be made of them, each group in order of number.
 pub(super) struct Sorted<'a> {
@@ -22,14 +21,20 @@ pub(super) struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    pub(super) fn sort(service: &Service, containers: &[&'a Container], forced: &BTreeSet<ContainerId>) -> Self {
+    /// Sorts the containers of a service. If it `steers`, none is in the service's DNS names before it is proven.
+    pub(super) fn sort(service: &Service, containers: &[&'a Container], options: &Options, steers: bool) -> Self {
         let mut sorted = Self { good: Vec::new(), unfinished: Vec::new(), discarded: Vec::new(), outdated: Vec::new() };
         let mut starting = Vec::new();
+        let mut unproven = Vec::new();
         let is_current =
-            |container: &Container| !forced.contains(&container.id) && container.config_hash == service.config_hash;
-        // A stopped container may look like one that has done its work. Where a service has any other container, it is
-        // taken to be a stopped one: better done twice than not running.
-        let all_done = containers.iter().all(|container| is_current(container) && has_completed(service, container));
+            |container: &Container| !options.replaces(&container.id) && container.config_hash == service.config_hash;
+        // A stopped container may look like one that has done its work. Where a service has any other container that was
+        // ever started, it is taken to be a stopped one: better done twice than not running.
+        let all_done = service.may_complete
+            && containers
+                .iter()
+                .filter(|container| container.state != State::Created)
+                .all(|container| is_current(container) && has_completed(container));
         for &container in containers {
             let current = is_current(container);
             match container.state {
@@ -37,13 +42,13 @@ impl<'a> Sorted<'a> {
                 State::Created if current && is_attached(service, container) => sorted.unfinished.push(container),
                 State::Created => sorted.discarded.push(container),
                 State::Exited { .. } if all_done => sorted.good.push(container),
-                State::Running
-                    if current && container.health != Some(Health::Unhealthy) && is_attached(service, container) =>
-                {
+                State::Running if current && !is_sick(container) && is_attached(service, container) => {
                     if !is_published(service, container) {
                         sorted.unfinished.push(container);
                     } else if container.health == Some(Health::Starting) {
                         starting.push(container);
+                    } else if container.health.is_none() && !(steers && can_be_steered(container)) {
+                        unproven.push(container);
                     } else {
                         sorted.good.push(container);
                     }
@@ -51,12 +56,12 @@ impl<'a> Sorted<'a> {
                 _ => sorted.outdated.push(container),
             }
         }
-        // A container that is still starting is as good as Compose would take it to be, unless it is to replace others.
-        if sorted.outdated.is_empty() && sorted.unfinished.is_empty() {
-            sorted.good.extend(starting);
-        } else {
-            sorted.unfinished.extend(starting);
-        }
+        // A container that is still starting is as good as Compose would take it to be, unless it is to replace others. The
+        // same goes for one that may just have been started for all we know.
+        let replaces = !sorted.outdated.is_empty();
+        let proves = replaces || !sorted.unfinished.is_empty();
+        (if proves { &mut sorted.unfinished } else { &mut sorted.good }).extend(starting);
+        (if replaces { &mut sorted.unfinished } else { &mut sorted.good }).extend(unproven);
         // If some are too many, these are not the healthy ones.
         sorted
             .good
@@ -73,19 +78,23 @@ impl<'a> Sorted<'a> {
         sorted
     }
 
-    pub(super) fn reasons(&self, service: &Service, forced: &BTreeSet<ContainerId>) -> Vec<Reason> {
+    pub(super) fn reasons(&self, service: &Service, options: &Options) -> Vec<Reason> {
         let mut reasons: BTreeSet<_> = self
             .outdated
             .iter()
             .map(|container| {
-                if forced.contains(&container.id) {
+                if options.forced.contains(&container.id) {
                     Reason::Forced
+                } else if let Some(service) = options.bereft.get(&container.id) {
+                    Reason::ParentReplaced { service: service.clone() }
                 } else if container.config_hash != service.config_hash {
                     Reason::ConfigChanged { old: container.config_hash.clone(), new: service.config_hash.clone() }
+                } else if let Some(path) = options.changed_files.get(&container.id).and_then(BTreeSet::first) {
+                    Reason::FileChanged { path: path.clone() }
                 } else {
-                    match (container.state, container.health) {
-                        (State::Restarting, _) | (State::Running, Some(Health::Unhealthy)) => Reason::Unhealthy,
-                        (State::Running, _) => Reason::Unfinished,
+                    match container.state {
+                        _ if is_sick(container) => Reason::Unhealthy,
+                        State::Running => Reason::Unfinished,
                         _ => Reason::Stopped,
                     }
                 }
@@ -98,16 +107,24 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Whether it does the service's work, as far as anyone can tell.
-pub(super) fn is_serving(container: &Container) -> bool {
-    container.state == State::Running && container.health != Some(Health::Unhealthy)
+/// Whether it has proven to be bad: it is unhealthy, or was restarted by the engine and has not become healthy since.
+fn is_sick(container: &Container) -> bool {
+    match (container.state, container.health) {
+        (State::Restarting, _) | (State::Running, Some(Health::Unhealthy)) => true,
+        (State::Running, Some(Health::Starting)) => container.restarts > 0,
+        _ => false,
+    }
 }
 
-/// Whether it has done its work, as far as anyone can tell: what has a healthcheck or publishes ports was not meant to
-/// end, whatever the files say.
-fn has_completed(service: &Service, container: &Container) -> bool {
+/// Whether it does the service's work, as far as anyone can tell.
+pub(super) fn is_serving(container: &Container) -> bool {
+    container.state == State::Running && !is_sick(container)
+}
+
+/// Whether it has done its work, provided that it is of a service whose containers do so: what has a healthcheck or
+/// publishes ports was not meant to end, whatever the files say.
+pub(super) fn has_completed(container: &Container) -> bool {
     matches!(container.state, State::Exited { code: 0, .. })
-        && service.may_complete
         && container.restart_policy.can_complete()
         && container.healthcheck.is_none()
         && !container.publishes_ports

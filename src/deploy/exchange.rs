@@ -4,17 +4,19 @@
 //! container is ready, a failure is undone: it is removed, and the outgoing one serves, still or again. From then on
 //! there is no way back, only forward: what cannot be finished is left for the next run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::condition::{can_be_steered, is_serving};
+use super::hooks::Runner;
 use super::ready::{self, SETTLE, Unready};
 use super::traffic::{self, Attachments};
 use super::watch::Hub;
 use crate::cancel::Cancel;
-use crate::compose::Order;
 use crate::compose::policy::{Drain, UpdatePolicy};
+use crate::compose::{Order, Service};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::ServiceName;
 use crate::report::{Event, Reporter, Step};
@@ -29,6 +31,8 @@ pub(super) struct Context<'a, E> {
     pub(super) hub: &'a Hub,
     pub(super) reporter: &'a dyn Reporter,
     pub(super) cancel: &'a Cancel,
+    /// What the containers are to be: tells their hooks.
+    pub(super) services: &'a BTreeMap<ServiceName, Service>,
     /// `--wait-timeout`.
     pub(super) wait_timeout: Option<Duration>,
     /// `--timeout`.
@@ -57,6 +61,20 @@ pub(super) struct Member {
     pub(super) restores: bool,
     /// Whether it is removed if the exchange is undone after it came in (otherwise it is stopped and kept).
     pub(super) disposable: bool,
+    /// Whether it may end by itself, its work being done.
+    pub(super) may_complete: bool,
+}
+
+impl Member {
+    /// Whether it comes in but was in already, thanks to an earlier run: this one only proves it.
+    pub(super) fn was_in(&self) -> bool {
+        self.disposable && is_serving(&self.container) && self.container.networks == self.home
+    }
+
+    /// Whether it stays although its exchange has failed: it was in already, and is not to blame.
+    fn stays_after(&self, failed: &Failed) -> bool {
+        self.was_in() && !matches!(failed, Failed::Unfit(_))
+    }
 }
 
 /// An exchange that did not succeed.
@@ -64,11 +82,14 @@ pub(super) struct Member {
 pub(super) enum Failed {
     /// The incoming container is not fit, and why. Undone.
     Unfit(String),
+    /// The incoming container is not in, and the outgoing one, which was to serve again, is not fit either, and why.
+    Stranded(String),
     /// The user interrupted. Undone.
     Cancelled,
     /// The engine failed before the incoming container served; undone as far as the engine let us.
     Undone(engine::Error),
-    /// The engine failed after the incoming container served. The outgoing one may serve, too.
+    /// The engine failed after the incoming container served, so that the outgoing one may serve, too; or in the way
+    /// back, so that it may not.
     Unfinished(engine::Error),
 }
 
@@ -85,7 +106,10 @@ impl<E: Engine> Exchange<'_, E> {
         if let Some(incoming) = incoming
             && let Err(failed) = self.bring_in(incoming, self.context.cancel).await
         {
-            self.discard(incoming, &failed).await;
+            if !incoming.stays_after(&failed) {
+                self.show_failure(incoming, &failed).await;
+                self.discard(incoming).await;
+            }
             return Err(failed);
         }
         match outgoing {
@@ -101,15 +125,25 @@ impl<E: Engine> Exchange<'_, E> {
             if incoming.is_none() {
                 return Err(Failed::Unfinished(error));
             }
-            self.restore(outgoing).await;
+            self.restore(outgoing).await?;
             return Err(Failed::Undone(error));
         }
         let Some(incoming) = incoming else { return Ok(()) };
         let Err(failed) = self.bring_in(incoming, self.context.cancel).await else { return Ok(()) };
-        // The old container may need what the new one has, such as a port.
-        self.discard(incoming, &failed).await;
-        if let Some(outgoing) = outgoing {
-            self.restore(outgoing).await;
+        let stays = incoming.stays_after(&failed);
+        if !stays {
+            self.show_failure(incoming, &failed).await;
+            // The old container may need what the new one has, such as a port. But only when the old one serves is the
+            // new one removed: should kerek be killed in between, the next run sees that there is something to put back.
+            self.halt(incoming).await;
+        }
+        if let Some(outgoing) = outgoing
+            && (!stays || is_active(&outgoing.container))
+        {
+            self.restore(outgoing).await?;
+        }
+        if !stays {
+            self.discard(incoming).await;
         }
         Err(failed)
     }
@@ -123,25 +157,62 @@ impl<E: Engine> Exchange<'_, E> {
         let events = context.hub.subscribe(id);
         self.step(member, Step::Starting);
         let begin = Instant::now();
-        match context.engine.start(id).await {
+        let started = if member.was_in() { Ok(()) } else { context.engine.start(id).await };
+        match started {
             Ok(()) => {}
             // The engine refuses to start what cannot run: a missing command, a taken port.
-            Err(error) if error.kind == engine::ErrorKind::Refused => return Err(Failed::Unfit(error.message)),
+            Err(error) if error.kind == engine::ErrorKind::Refused => {
+                return Err(Failed::Unfit(format!("cannot be started: {}", error.message)));
+            }
             Err(error) => return Err(Failed::Undone(error)),
         }
         let healthcheck = member.container.healthcheck.is_some();
-        self.step(member, Step::Waiting { healthcheck, deadline: limit });
-        match ready::wait(context.engine, id, events, begin, (settle, limit), cancel).await {
+        let ready = async {
+            let hooks_took = self.post_start(member, cancel).await?;
+            self.step(member, Step::Waiting { healthcheck, deadline: limit });
+            let times = (settle, limit.saturating_add(hooks_took));
+            ready::wait(context.engine, &member.container, events, begin, times, cancel).await
+        };
+        match ready.await {
             Ok(false) => self.step(member, Step::Ready { took: begin.elapsed() }),
-            Ok(true) => {
+            Ok(true) if member.may_complete => {
                 self.step(member, Step::Completed);
                 return Ok(());
             }
+            Ok(true) => return Err(Failed::Unfit("ended by itself, unlike the container it was to replace".into())),
             Err(Unready::Unfit(reason)) => return Err(Failed::Unfit(reason)),
             Err(Unready::Cancelled) => return Err(Failed::Cancelled),
             Err(Unready::Engine(error)) => return Err(Failed::Undone(error)),
         }
-        if self.steers { self.publish(member).await.map_err(Failed::Undone) } else { Ok(()) }
+        // An earlier run may have left it withdrawn even if this one does not steer.
+        let published = !self.steers && member.container.networks == member.home;
+        if published { Ok(()) } else { self.publish(member).await.map_err(Failed::Undone) }
+    }
+
+    /// Runs the hooks that follow a start. Returns how long they took, which is not for the container to answer for.
+    async fn post_start(&self, member: &Member, cancel: &Cancel) -> Result<Duration, Unready> {
+        let Some(service) = self.context.services.get(self.service) else { return Ok(Duration::ZERO) };
+        let begin = Instant::now();
+        self.runner(member).run("post_start", &service.hooks.post_start, cancel).await?;
+        Ok(begin.elapsed())
+    }
+
+    /// Runs the hooks that precede a stop. One that fails does not keep the container from being stopped: it is about
+    /// to go, its successor may serve already, and a hook may be new in the files and unknown to an old container.
+    async fn pre_stop(&self, member: &Member) -> engine::Result<()> {
+        let Some(service) = self.context.services.get(self.service) else { return Ok(()) };
+        match self.runner(member).run("pre_stop", &service.hooks.pre_stop, &Cancel::new()).await {
+            Ok(()) | Err(Unready::Cancelled) => {}
+            Err(Unready::Unfit(reason)) => {
+                self.warn(&format!("{} {reason}; it is stopped all the same", member.container.name));
+            }
+            Err(Unready::Engine(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn runner<'b>(&'b self, member: &'b Member) -> Runner<'b, E> {
+        Runner { context: self.context, service: self.service, container: &member.container }
     }
 
     /// Lets the service's names lead to a container.
@@ -168,6 +239,7 @@ impl<E: Engine> Exchange<'_, E> {
             let busy = traffic::drain(engine, id, self.drain).await;
             self.step(member, Step::Drained { took: begin.elapsed(), busy });
         }
+        self.pre_stop(member).await?;
         self.step(member, Step::Stopping);
         let begin = Instant::now();
         engine.stop(id, self.context.stop_timeout).await?;
@@ -197,49 +269,55 @@ impl<E: Engine> Exchange<'_, E> {
         Ok(true)
     }
 
-    /// Undoes [`Exchange::bring_in`]: removes what is not fit, after having secured the evidence. A container that
-    /// served before (a rollback's) is stopped and kept.
-    async fn discard(&self, member: &Member, failed: &Failed) {
-        if let Failed::Unfit(reason) = failed {
-            self.step(member, Step::Failed { reason });
-            self.show_evidence(member).await;
+    /// Stops at once what is not fit, or is not wanted any more. It does not serve, so that there is nothing to wait for.
+    async fn halt(&self, member: &Member) {
+        if let Err(error) = self.context.engine.stop(&member.container.id, Some(Duration::ZERO)).await {
+            self.warn(&error.to_string());
         }
-        let engine = self.context.engine;
-        let result = if member.disposable {
-            engine.remove(&member.container.id, true).await
-        } else {
-            engine.stop(&member.container.id, self.context.stop_timeout).await
-        };
-        match result {
-            Ok(()) if member.disposable => self.step(member, Step::Removed),
-            Ok(()) => {}
+    }
+
+    /// Undoes [`Exchange::bring_in`]. A container that served before (a rollback's) is stopped and kept.
+    async fn discard(&self, member: &Member) {
+        if !member.disposable {
+            return self.halt(member).await;
+        }
+        match self.context.engine.remove(&member.container.id, true).await {
+            Ok(()) => self.step(member, Step::Removed),
             Err(error) => self.warn(&format!("{error}; it is left behind, the next deploy removes it")),
         }
     }
 
-    /// Undoes [`Exchange::take_out`].
-    async fn restore(&self, member: &Member) {
+    /// Undoes [`Exchange::take_out`]. Fails if the container does not serve as it did before.
+    async fn restore(&self, member: &Member) -> Result<(), Failed> {
         if !member.restores {
-            return;
+            return Ok(());
         }
         // Whoever interrupts wants to leave, but not without this.
         match self.bring_in(member, &Cancel::new()).await {
-            Ok(()) => self.step(member, Step::Restored),
+            Ok(()) => {
+                self.step(member, Step::Restored);
+                Ok(())
+            }
             Err(Failed::Unfit(reason)) => {
                 // It is all there is: let traffic reach it however unwell it is.
                 let published = self.publish(member).await;
                 let name = &member.container.name;
-                self.warn(&format!("{name} was to serve again but {reason}"));
+                let stranded = format!("{name} was to serve again but {reason}");
+                self.warn(&stranded);
                 if let Err(error) = published {
                     self.warn(&error.to_string());
                 }
+                Err(Failed::Stranded(stranded))
             }
-            Err(Failed::Undone(error) | Failed::Unfinished(error)) => self.warn(&error.to_string()),
-            Err(Failed::Cancelled) => {}
+            Err(Failed::Undone(error)) => Err(Failed::Unfinished(error)),
+            Err(failed) => Err(failed),
         }
     }
 
-    async fn show_evidence(&self, member: &Member) {
+    /// Says why a container is not fit, if that is what has failed, with the evidence.
+    async fn show_failure(&self, member: &Member, failed: &Failed) {
+        let Failed::Unfit(reason) = failed else { return };
+        self.step(member, Step::Failed { reason });
         let engine = self.context.engine;
         let (logs, container) =
             tokio::join!(engine.logs(&member.container.id, EVIDENCE_LINES), engine.container(&member.container.id));

@@ -6,6 +6,11 @@
 mod aftermath;
 mod condition;
 mod exchange;
+mod files;
+mod followers;
+mod hooks;
+#[cfg(test)]
+mod laws;
 pub mod plan;
 mod prepare;
 mod ready;
@@ -27,6 +32,10 @@ use crate::names::{ContainerId, ServiceName};
 use crate::report::{Event, Reporter};
 use exchange::Context;
 use plan::{Options, Plan};
+
+/// How often Compose is asked to create containers. Building and pulling may take long; if containers have ended
+/// meanwhile, more are missing than before.
+const ROUNDS: usize = 3;
 
 /// What the user asks for.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +66,9 @@ pub struct Preview {
 /// Finds out what [`deploy`] would do. Changes nothing.
 pub async fn preview<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Preview, Failure> {
     let (project, containers) = observe(engine, compose, &request.services).await?;
-    let options = options(&project, &containers, request);
-    let plan = make_plan(&project, &containers, &options)?;
+    let mut options = options(engine, &project, &containers, request).await?;
+    let plan = followers::plan(&project, &containers, &mut options)?;
+    files::refuse(&project, &plan)?;
     Ok(Preview { plan, containers })
 }
 
@@ -71,14 +81,27 @@ pub async fn deploy<E: Engine, C: Compose>(
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
-    let (project, before) = observe(engine, compose, &request.services).await?;
+    let (mut project, mut before) = observe(engine, compose, &request.services).await?;
     let name = project.name.clone();
-    let options = options(&project, &before, request);
-    let plan = make_plan(&project, &before, &options)?;
+    let mut options = options(engine, &project, &before, request).await?;
+    let plan = followers::plan(&project, &before, &mut options)?;
+    files::refuse(&project, &plan)?;
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
-    if !plan.is_empty() {
+    // Services that live in containers of others come after them, in a pass of their own: only then is it known whose
+    // namespaces they are to join.
+    let mut rest = plan.clone();
+    while !rest.is_empty() {
+        let later = followers::later(&project, &rest);
+        options.considered.retain(|service| !later.contains(service));
+        let now = make_plan(&project, &before, &options)?;
         let change = Change { engine, compose, request, reporter, cancel, options: &options };
-        change.make(project, &before, plan.clone()).await?;
+        change.make(project.clone(), &before, now).await?;
+        if later.is_empty() {
+            break;
+        }
+        (project, before) = observe(engine, compose, &request.services).await?;
+        options = Options { considered: later, ..Options::default() };
+        rest = followers::plan(&project, &before, &mut options)?;
     }
     if request.wait {
         aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
@@ -129,7 +152,12 @@ fn representatives(loaded: &Loaded, containers: &[Container]) -> BTreeMap<Servic
         .collect()
 }
 
-fn options(project: &Project, containers: &[Container], request: &Request) -> Options {
+async fn options<E: Engine>(
+    engine: &E,
+    project: &Project,
+    containers: &[Container],
+    request: &Request,
+) -> Result<Options, Failure> {
     let named: BTreeSet<_> = if request.services.is_empty() {
         project.services.keys().cloned().collect()
     } else {
@@ -142,7 +170,8 @@ fn options(project: &Project, containers: &[Container], request: &Request) -> Op
         .map(|container| container.id.clone())
         .collect();
     let considered = if request.no_dependencies { named } else { order::closure(&project.services, &named) };
-    Options { considered, forced }
+    let changed_files = files::changes(engine, project, &considered, containers).await.map_err(engine_failure)?;
+    Ok(Options { considered, forced, changed_files, ..Options::default() })
 }
 
 fn make_plan(project: &Project, containers: &[Container], options: &Options) -> Result<Plan, Failure> {
@@ -166,6 +195,7 @@ struct Change<'a, E, C> {
 impl<E: Engine, C: Compose> Change<'_, E, C> {
     async fn make(&self, project: Project, before: &[Container], plan: Plan) -> Result<(), Failure> {
         let name = project.name.clone();
+        let services = project.services.clone();
         let (plan, containers) = self.prepare(project, before, plan).await?;
         let hub = watch::Hub::new();
         let context = Context {
@@ -173,6 +203,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             hub: &hub,
             reporter: self.reporter,
             cancel: self.cancel,
+            services: &services,
             wait_timeout: self.request.wait_timeout,
             stop_timeout: self.request.stop_timeout,
         };
@@ -188,42 +219,52 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         }
     }
 
-    /// Creates what the plan needs. Returns the plan with the containers it speaks of.
+    /// Creates what the plan needs. Returns the plan with the containers it speaks of. If anything fails, what was
+    /// created is removed again.
     async fn prepare(
         &self,
-        mut project: Project,
+        project: Project,
         before: &[Container],
         plan: Plan,
     ) -> Result<(Plan, Vec<Container>), Failure> {
-        prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
-        let creation = prepare::creation(&project, &plan, before, self.request.no_dependencies);
-        let Some(creation) = creation else {
-            prepare::hide(self.engine, &plan, before).await.map_err(engine_failure)?;
-            return Ok((plan, before.to_vec()));
-        };
-        self.reporter
-            .report(&Event::Creating { containers: plan.services.iter().map(plan::ServicePlan::creations).sum() });
-        let after = prepare::create(self.engine, self.compose, &project, &creation, before, self.reporter).await?;
-        let prepared = async {
+        let name = project.name.clone();
+        let prepared = self.create(project, before, plan).await;
+        if let Err(failure) = &prepared
+            && failure.kind != Kind::Unreachable
+        {
+            prepare::remove_new(self.engine, &name, before, self.reporter).await;
+        }
+        prepared
+    }
+
+    async fn create(
+        &self,
+        mut project: Project,
+        before: &[Container],
+        mut plan: Plan,
+    ) -> Result<(Plan, Vec<Container>), Failure> {
+        let mut containers = before.to_vec();
+        let mut round = 1;
+        loop {
+            prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
+            let creation = prepare::creation(&project, &plan, &containers, self.request.no_dependencies);
+            let Some(creation) = creation else { break };
+            if round > ROUNDS {
+                return Err(Failure::from(anyhow!("containers come and go faster than Compose creates them")));
+            }
+            let missing = plan.services.iter().map(plan::ServicePlan::creations).sum();
+            self.reporter.report(&Event::Creating { containers: missing });
+            self.compose.create(&creation).await?;
+            containers = self.engine.containers(&project.name).await.map_err(engine_failure)?;
             self.check_cancel()?;
             // What Compose labels new containers with is the last word on what their configuration is.
-            adopt_labels(&mut project, before, &after);
-            let plan = make_plan(&project, &after, self.options)?;
-            if let Some(short) = plan.services.iter().find(|service| service.creations() > 0) {
-                let service = &short.service;
-                return Err(Failure::from(anyhow!("Compose created fewer containers of {service} than asked for")));
-            }
-            prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
-            prepare::hide(self.engine, &plan, &after).await.map_err(engine_failure)?;
-            Ok(plan)
-        };
-        match prepared.await {
-            Ok(plan) => Ok((plan, after)),
-            Err(failure) => {
-                prepare::remove_new(self.engine, before, &after, self.reporter).await;
-                Err(failure)
-            }
+            adopt_labels(&mut project, before, &containers);
+            plan = make_plan(&project, &containers, self.options)?;
+            round += 1;
         }
+        files::copy_in(self.engine, &project, &plan, &containers).await.map_err(engine_failure)?;
+        prepare::hide(self.engine, &plan, &containers).await.map_err(engine_failure)?;
+        Ok((plan, containers))
     }
 
     fn check_cancel(&self) -> Result<(), Failure> {

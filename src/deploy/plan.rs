@@ -18,6 +18,20 @@ pub struct Options {
     pub considered: BTreeSet<ServiceName>,
     /// Containers to replace even without a change.
     pub forced: BTreeSet<ContainerId>,
+    /// Containers that are to be replaced because they live in the namespaces of another service's container, which
+    /// goes. The other service.
+    pub bereft: BTreeMap<ContainerId, ServiceName>,
+    /// Containers that hold other contents of configs and secrets than wanted, with the paths of these.
+    pub changed_files: BTreeMap<ContainerId, BTreeSet<String>>,
+}
+
+impl Options {
+    /// Whether a container is to be replaced although its configuration is the wanted one.
+    pub(super) fn replaces(&self, container: &ContainerId) -> bool {
+        self.forced.contains(container)
+            || self.changed_files.contains_key(container)
+            || self.bereft.contains_key(container)
+    }
 }
 
 /// All that is to be done.
@@ -44,8 +58,10 @@ pub struct ServicePlan {
     pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
     /// Whether containers move in and out of the service's DNS names. They do unless nothing else serves meanwhile.
     pub steers: bool,
-    /// Whether an earlier run was cut off after it had stopped an old container, with nothing serving now.
+    /// Whether an earlier run was cut off after it had stopped an old container, so that too few serve now.
     pub interrupted: bool,
+    /// Whether its containers are known to end when their work is done.
+    pub may_complete: bool,
     /// Containers that stay as they are.
     pub kept: Vec<ContainerId>,
     /// Containers that never served (created, never started), to be removed first thing.
@@ -85,6 +101,16 @@ pub enum Reason {
         old: String,
         /// Of the Compose files.
         new: String,
+    },
+    /// It lives in the namespaces of another service's container, which is replaced.
+    ParentReplaced {
+        /// The other service.
+        service: ServiceName,
+    },
+    /// The content of a config or secret differs, which Compose's hash does not see.
+    FileChanged {
+        /// Its path in the container.
+        path: String,
     },
     /// The user asked for it (`--force-recreate`).
     Forced,
@@ -142,6 +168,12 @@ impl Refusal {
 }
 
 impl Plan {
+    /// Whether a service's containers change.
+    #[must_use]
+    pub fn changes(&self, name: &ServiceName) -> bool {
+        self.services.iter().any(|service| service.service == *name && !service.slots.is_empty())
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -204,7 +236,7 @@ pub fn plan(desired: &Project, observed: &[Container], options: &Options) -> Res
             let mut containers: Vec<_> =
                 observed.iter().filter(|container| !container.one_off && container.service == *name).collect();
             containers.sort_by_key(|container| (container.number, &container.id));
-            plan_service(name, &desired.services[name], &containers, &options.forced)
+            plan_service(name, &desired.services[name], &containers, options)
         })
         .collect::<Result<_, _>>()?;
     Ok(Plan { services })
@@ -214,12 +246,15 @@ fn plan_service(
     name: &ServiceName,
     service: &Service,
     containers: &[&Container],
-    forced: &BTreeSet<ContainerId>,
+    options: &Options,
 ) -> Result<ServicePlan, Refusal> {
     let wanted = wanted(service, containers);
     let serving = containers.iter().filter(|container| is_serving(container)).count();
-    let sorted = Sorted::sort(service, containers, forced);
-    let mut reasons = sorted.reasons(service, forced);
+    let steers = service.update.order == Order::StartFirst
+        || service.update.parallelism.is_some_and(|parallelism| parallelism < wanted.max(serving));
+    let sorted = Sorted::sort(service, containers, options, steers);
+    let unproven = sorted.unfinished.iter().filter(|container| is_serving(container)).count();
+    let mut reasons = sorted.reasons(service, options);
     reasons.extend(scaling(&sorted, wanted));
     let Fates { kept, discarded, slots } = fates(service, sorted, wanted);
     if slots.is_empty() && discarded.is_empty() {
@@ -234,9 +269,9 @@ fn plan_service(
         rollback: service.rollback.clone(),
         drain: service.drain,
         aliases: service.aliases.clone(),
-        steers: service.update.order == Order::StartFirst
-            || service.update.parallelism.is_some_and(|parallelism| parallelism < wanted.max(serving)),
-        interrupted: serving == 0 && is_half_way(service, containers),
+        steers,
+        may_complete: service.may_complete,
+        interrupted: serving - unproven < wanted && is_half_way(service, containers),
         kept,
         discarded,
         slots,

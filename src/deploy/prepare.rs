@@ -10,10 +10,9 @@ use futures_util::future;
 use super::condition::can_be_steered;
 use super::plan::Plan;
 use super::traffic;
-use crate::compose::{Compose, Creation, Project, order};
+use crate::compose::{Creation, Project, order};
 use crate::engine::{self, Container, Engine, State};
-use crate::error::Failure;
-use crate::names::ServiceName;
+use crate::names::{ProjectName, ServiceName};
 use crate::report::{Event, Reporter};
 
 /// Removes containers that never served.
@@ -61,42 +60,20 @@ pub(super) fn creation(
     Some(Creation { services, scale, no_dependencies })
 }
 
-/// Lets Compose create containers. If it fails, those it has made before are removed.
-pub(super) async fn create<E: Engine, C: Compose>(
-    engine: &E,
-    compose: &C,
-    project: &Project,
-    creation: &Creation,
-    existing: &[Container],
-    reporter: &dyn Reporter,
-) -> Result<Vec<Container>, Failure> {
-    let created = compose.create(creation).await;
-    let after = match engine.containers(&project.name).await {
-        Ok(after) => after,
-        Err(error) => {
-            // What was created can only be removed once it is known: an engine that answers gets another chance.
-            if error.kind != engine::ErrorKind::Unreachable
-                && let Ok(after) = engine.containers(&project.name).await
-            {
-                remove_new(engine, existing, &after, reporter).await;
-            }
-            return Err(super::engine_failure(error));
-        }
-    };
-    if let Err(failure) = created {
-        remove_new(engine, existing, &after, reporter).await;
-        return Err(failure);
-    }
-    Ok(after)
-}
-
-/// Removes the containers that are in `after` but were not in `before`, as far as they never ran.
+/// Removes the containers that were not there before, as far as they never ran.
 pub(super) async fn remove_new<E: Engine>(
     engine: &E,
+    project: &ProjectName,
     before: &[Container],
-    after: &[Container],
     reporter: &dyn Reporter,
 ) {
+    let after = match engine.containers(project).await {
+        Ok(after) => after,
+        Err(error) => {
+            let message = format!("{error}; if there are new containers, the next deploy removes them");
+            return reporter.report(&Event::Warning(&message));
+        }
+    };
     let known: BTreeSet<_> = before.iter().map(|container| &container.id).collect();
     let new = after
         .iter()

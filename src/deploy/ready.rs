@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::condition::has_completed;
 use super::watch::Subscription;
 use crate::cancel::Cancel;
 use crate::compose::duration;
 use crate::engine::{self, Container, Engine, Health, State};
-use crate::names::ContainerId;
 
 /// How long a container without a healthcheck has to run, unless `monitor` says otherwise.
 pub(super) const SETTLE: Duration = Duration::from_secs(5);
@@ -47,16 +47,17 @@ pub(super) enum Unready {
     Engine(engine::Error),
 }
 
-/// Judges a container that was started `running` ago and needs to run for `settle` where it has no healthcheck.
-pub(super) fn judge(container: &Container, running: Duration, settle: Duration) -> Verdict {
+/// Judges a container that was started `running` ago, when the engine had restarted it `restarts` times, and needs to run
+/// for `settle` where it has no healthcheck.
+pub(super) fn judge(container: &Container, restarts: u64, running: Duration, settle: Duration) -> Verdict {
     match container.state {
-        State::Exited { code: 0, .. } if container.restart_policy.can_complete() => Verdict::Completed,
+        State::Exited { .. } if has_completed(container) => Verdict::Completed,
         State::Exited { out_of_memory: true, .. } => Verdict::Failed("was killed for using too much memory".into()),
         State::Exited { code, .. } => Verdict::Failed(format!("exited with code {code}")),
         State::Restarting => Verdict::Failed("exits again and again".into()),
         State::Dead => Verdict::Failed("is being removed by someone else".into()),
         State::Created | State::Paused => Verdict::Waiting,
-        State::Running if container.restarts > 0 => Verdict::Failed("exits again and again".into()),
+        State::Running if container.restarts > restarts => Verdict::Failed("exits again and again".into()),
         State::Running => match container.health {
             Some(Health::Healthy) => Verdict::Ready,
             Some(Health::Unhealthy) => Verdict::Failed("is unhealthy".into()),
@@ -77,22 +78,25 @@ pub(super) fn deadline(container: &Container, asked: Option<Duration>, settle: D
     })
 }
 
-/// Waits until a container that was started at `since` is ready (`false`) or has completed (`true`).
+/// Waits until a container that was started at `since`, as last observed then, is ready (`false`) or has completed
+/// (`true`).
 pub(super) async fn wait<E: Engine>(
     engine: &E,
-    id: &ContainerId,
+    before: &Container,
     mut events: Subscription,
     since: Instant,
     (settle, deadline): (Duration, Duration),
     cancel: &Cancel,
 ) -> Result<bool, Unready> {
     let end = since + deadline;
+    // One that runs already may have had a bad day long ago.
+    let restarts = if before.state == State::Running { before.restarts } else { 0 };
     loop {
-        let container = engine.container(id).await.map_err(Unready::Engine)?;
+        let container = engine.container(&before.id).await.map_err(Unready::Engine)?;
         let Some(container) = container else {
             return Err(Unready::Unfit("was removed by someone else".into()));
         };
-        match judge(&container, since.elapsed(), settle) {
+        match judge(&container, restarts, since.elapsed(), settle) {
             Verdict::Ready => return Ok(false),
             Verdict::Completed => return Ok(true),
             Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
@@ -123,7 +127,7 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Container)) -> Verdict {
         let mut container = Container::example();
         change(&mut container);
-        judge(&container, Duration::from_secs(2), Duration::from_secs(5))
+        judge(&container, 0, Duration::from_secs(2), Duration::from_secs(5))
     }
 
     #[test]
@@ -138,8 +142,8 @@ mod tests {
         let mut container = Container::example();
         container.health = None;
         let settle = Duration::from_secs(5);
-        assert_eq!(judge(&container, Duration::from_secs(4), settle), Verdict::Waiting);
-        assert_eq!(judge(&container, settle, settle), Verdict::Ready);
+        assert_eq!(judge(&container, 0, Duration::from_secs(4), settle), Verdict::Waiting);
+        assert_eq!(judge(&container, 0, settle, settle), Verdict::Ready);
     }
 
     #[test]
@@ -157,11 +161,19 @@ mod tests {
             move |c: &mut Container| {
                 c.state = State::Exited { code: 0, out_of_memory: false };
                 c.restart_policy = policy;
+                c.healthcheck = None;
             }
         };
         assert_eq!(verdict(exited(RestartPolicy::No)), Verdict::Completed);
         assert_eq!(verdict(exited(RestartPolicy::OnFailure)), Verdict::Completed);
-        assert_eq!(verdict(exited(RestartPolicy::Always)), Verdict::Failed("exited with code 0".into()));
+        let failed = Verdict::Failed("exited with code 0".into());
+        assert_eq!(verdict(exited(RestartPolicy::Always)), failed);
+        let checked = verdict(|c| {
+            let healthcheck = c.healthcheck;
+            exited(RestartPolicy::No)(c);
+            c.healthcheck = healthcheck;
+        });
+        assert_eq!(checked, failed);
     }
 
     #[test]

@@ -35,6 +35,13 @@ struct Pair {
     incoming: Option<Member>,
 }
 
+impl Pair {
+    /// Whether it brings in a container that was not in before; `None` if it brings in none at all.
+    fn brings_in(&self) -> Option<bool> {
+        self.incoming.as_ref().map(|member| !member.was_in())
+    }
+}
+
 /// Carries out a plan whose successors all exist.
 pub(super) async fn roll<E: Engine>(
     context: &Context<'_, E>,
@@ -93,10 +100,12 @@ async fn exchange_all<E: Engine>(exchange: &Exchange<'_, E>, pairs: &[Pair]) -> 
     let mut failures = 0;
     let mut tolerated = None;
     let batch = policy.parallelism.unwrap_or(pairs.len()).max(1);
-    // What only goes must not go beside what is still coming in.
-    let only_goes = |pair: &Pair| pair.incoming.is_none();
-    let groups = pairs.chunk_by(|one, next| only_goes(one) == only_goes(next));
+    // What goes without something coming in does so neither beside what is still to be proven, nor if that has failed.
+    let groups = pairs.chunk_by(|one, next| one.brings_in() == next.brings_in());
     for (index, batch) in groups.flat_map(|group| group.chunks(batch)).enumerate() {
+        if failures > 0 && batch.iter().any(|pair| pair.brings_in() != Some(true)) {
+            continue;
+        }
         if index > 0 && !policy.delay.is_zero() {
             tokio::select! {
                 () = sleep(policy.delay) => {}
@@ -144,7 +153,8 @@ async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, fini
         .iter()
         .rev()
         .map(|pair| Pair {
-            outgoing: pair.incoming.clone().map(as_running),
+            // What was in before this run stays in.
+            outgoing: pair.incoming.clone().filter(|member| !member.was_in()).map(as_running),
             // Only what served before comes back.
             incoming: pair.outgoing.clone().filter(|member| member.restores),
         })
@@ -184,19 +194,20 @@ async fn commit<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finishe
 }
 
 fn pair(plan: &ServicePlan, slot: &Slot, containers: &BTreeMap<&ContainerId, &Container>) -> Pair {
-    let member = |id: &ContainerId, incoming: bool| {
-        let container: &Container = containers.get(id)?;
-        Some(Member {
-            container: container.clone(),
-            home: traffic::published(container, &plan.aliases),
-            restores: !incoming && (is_serving(container) || plan.interrupted),
-            disposable: incoming,
-        })
+    let outgoing: Option<&Container> = slot.old().and_then(|id| containers.get(id).copied());
+    // What ends at once must not take over from what runs on, unless the files say that this is its nature.
+    let may_complete = plan.may_complete || !outgoing.is_some_and(is_serving);
+    let member = |container: &Container, incoming: bool| Member {
+        container: container.clone(),
+        home: traffic::published(container, &plan.aliases),
+        restores: !incoming && (is_serving(container) || plan.interrupted),
+        disposable: incoming,
+        may_complete,
     };
     Pair {
-        outgoing: slot.old().and_then(|id| member(id, false)),
+        outgoing: outgoing.map(|container| member(container, false)),
         incoming: match slot.successor() {
-            Some(Successor::Adopted(id)) => member(id, true),
+            Some(Successor::Adopted(id)) => containers.get(id).map(|container| member(container, true)),
             Some(Successor::Created) | None => None,
         },
     }

@@ -8,6 +8,7 @@
 //! inspection for one unknown word in a field that nobody reads, ask in no version whatever was negotiated, and do not
 //! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
 
+mod archive;
 mod events;
 mod http;
 mod logs;
@@ -20,17 +21,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, LocalBoxStream, TryStreamExt};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::header::{DATE, HeaderMap};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
+use self::archive::Stat;
 use self::events::{Lines, Message};
 use self::http::{Answer, Http, garbled, transport_error};
 use self::logs::Tail;
-use self::wire::{Connect, Disconnect, Image, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
-use super::{Action, Attachment, Container, Engine, Error, Event, Result};
+use self::wire::{Connect, Created, Disconnect, Ended, Image, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
+use super::{Action, Attachment, Container, Engine, Error, Event, Exec, ExecOutcome, File, Found, Result};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
 
 /// The newest version of the API this code was written for and tested with (Docker 28.5); an older engine is spoken to
@@ -38,6 +41,8 @@ use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
 const MAX_VERSION: Version = Version(1, 51);
 /// The oldest version with everything that is needed here (Docker 20.10, podman).
 const MIN_VERSION: Version = Version(1, 41);
+/// Lines kept of the output of a command that ran in a container.
+const EXEC_LINES: usize = 100;
 /// Inspections under way at once.
 const CONCURRENT_INSPECTIONS: usize = 16;
 /// How often to look whether a removal that someone else has begun is over, and the pause between: 30 s altogether.
@@ -226,13 +231,57 @@ impl Engine for Api {
     async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>> {
         let call = format!("get logs of container {}", id.short());
         let path = self.container_path(id, &format!("/logs?stdout=true&stderr=true&tail={lines}"));
-        let mut body = self.http.stream(&call, &path).await?;
-        let mut tail = Tail::default();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| transport_error(&call, &error))?;
-            tail.push(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+        let body = self.http.stream(&call, &path).await?;
+        Ok(read_output(&call, body).await?.into_lines(lines))
+    }
+
+    async fn exec(&self, id: &ContainerId, exec: &Exec) -> Result<ExecOutcome> {
+        let call = format!("run a command in container {}", id.short());
+        let path = self.container_path(id, "/exec");
+        let created: Created = self.http.post_json(&call, &path, &wire::exec(exec)).await?.accepted()?.json()?;
+        let path = self.path(&format!("/exec/{}", escape(&created.id)));
+        let start = json!({ "Detach": false, "Tty": false });
+        let body = self.http.stream_post(&call, &format!("{path}/start"), &start).await?;
+        // The engine ends the stream when the command has ended.
+        let output = read_output(&call, body).await?.into_lines(EXEC_LINES);
+        let ended: Ended = self.http.get(&call, &format!("{path}/json")).await?.accepted()?.json()?;
+        let code = ended.code().ok_or_else(|| garbled(&call, &"it ended without an exit code"))?;
+        Ok(ExecOutcome { code, output })
+    }
+
+    async fn write_file(&self, id: &ContainerId, file: &File) -> Result<()> {
+        let call = format!("write {} in container {}", file.path, id.short());
+        let archive = archive::pack(file).map_err(|error| Error {
+            kind: super::ErrorKind::Refused,
+            call: call.clone(),
+            message: error.to_string(),
+        })?;
+        // To ask for an owner is to ask for the owner to be kept; the engine has its own idea of which.
+        let owned = file.uid.is_some() || file.gid.is_some();
+        let query = if owned { "&copyUIDGID=true" } else { "" };
+        let path = self.container_path(id, &format!("/archive?path=%2F{query}"));
+        unless_status(self.http.put(&call, &path, archive).await?, &[])
+    }
+
+    async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
+        let call = format!("read {path} in container {}", id.short());
+        let path = self.container_path(id, &format!("/archive?path={}", escape(path)));
+        let head = self.http.head(&call, &path).await?;
+        if head.status == StatusCode::NOT_FOUND {
+            return Ok(None);
         }
-        Ok(tail.into_lines(lines))
+        let Some(stat) = Stat::from_headers(&head.accepted()?.headers) else {
+            return Err(garbled(&call, &"it does not tell what is there"));
+        };
+        let fits = usize::try_from(stat.size).is_ok_and(|size| size <= limit);
+        if limit == 0 || !stat.regular || !fits {
+            return Ok(Some(Found { modified: stat.modified, content: None }));
+        }
+        let body = self.http.stream(&call, &path).await?;
+        let archive = Limited::new(body, limit.saturating_add(archive::OVERHEAD)).collect().await;
+        let archive = archive.map_err(|error| transport_error(&call, error.as_ref()))?.to_bytes();
+        let content = archive::unpack(&archive, limit).map_err(|error| garbled(&call, &error))?;
+        Ok(Some(Found { modified: stat.modified, content }))
     }
 
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
@@ -256,6 +305,16 @@ impl Engine for Api {
         })
         .boxed_local())
     }
+}
+
+/// The end of what a stream of output holds.
+async fn read_output(call: &str, mut body: Incoming) -> Result<Tail> {
+    let mut tail = Tail::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| transport_error(call, &error))?;
+        tail.push(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+    }
+    Ok(tail)
 }
 
 fn offered_version(headers: &HeaderMap) -> Option<Version> {

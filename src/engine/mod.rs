@@ -12,7 +12,8 @@ pub(crate) mod fake;
 pub mod patient;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::LocalBoxStream;
 
@@ -54,6 +55,19 @@ pub trait Engine {
 
     /// The last `lines` lines of a container's output (stdout and stderr as they came, raw: may hold anything).
     async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>>;
+
+    /// Runs a command inside a running container and returns when it has ended, however long that takes.
+    async fn exec(&self, id: &ContainerId, exec: &Exec) -> Result<ExecOutcome>;
+
+    /// Puts a file into a container, running or not, in place of what is there; folders above it are made as needed.
+    async fn write_file(&self, id: &ContainerId, file: &File) -> Result<()>;
+
+    /// The file at an absolute path in a container, running or not; `None` if there is neither. Content of more than
+    /// `limit` bytes is left out; with a limit of 0 nothing is transferred.
+    ///
+    /// In place of something mounted from the host, this is what is on the host now, which need not be what the
+    /// container was started with.
+    async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>>;
 
     /// What happens to a project's containers from now on. The subscription is established when this returns, so that
     /// nothing after it is missed; what happened in the second before may be repeated. The stream ends, or yields an
@@ -106,6 +120,8 @@ pub struct Container {
     pub image: ImageId,
     /// What it is doing.
     pub state: State,
+    /// When it was last started, by hand or by its restart policy; `None` if never.
+    pub started: Option<SystemTime>,
     /// What its healthcheck says; `None` without a healthcheck.
     pub health: Option<Health>,
     /// Its healthcheck's settings; `None` without (or with a disabled) healthcheck.
@@ -214,6 +230,67 @@ pub struct Attachment {
     pub address: String,
 }
 
+/// A command to run inside a container.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Exec {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// User and group (`user[:group]`, names or numbers); the container's own if empty.
+    pub user: String,
+    /// Whether it has all the host's capabilities.
+    pub privileged: bool,
+    /// The folder it starts in; the container's own if empty.
+    pub working_dir: String,
+    /// Variables besides the container's own: `NAME=value`, or `NAME` for one to leave out.
+    pub environment: Vec<String>,
+}
+
+/// How a command inside a container ended.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ExecOutcome {
+    /// Its exit code; engines use 126 and 127 where it could not be started.
+    pub code: i64,
+    /// The last lines of its output (stdout and stderr as they came, raw: may hold anything).
+    pub output: Vec<String>,
+}
+
+/// A file to put into a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct File {
+    /// Its absolute path in the container.
+    pub path: String,
+    /// What it holds.
+    pub content: Content,
+    /// Its permissions, such as `0o444`.
+    pub mode: u32,
+    /// The owner, if one is asked for; else root.
+    ///
+    /// As with Compose, engines give a file to the container's user instead, where there is one, as soon as an owner
+    /// or a group is asked for.
+    pub uid: Option<u32>,
+    /// The group, in the same way.
+    pub gid: Option<u32>,
+}
+
+/// A file that was found in a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// When it was last written to, by the engine's clock.
+    pub modified: SystemTime,
+    /// What it holds, unless it is too much or it is no regular file.
+    pub content: Option<Content>,
+}
+
+/// A file's bytes, which may be secret: never shown, not even for debugging.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Content(pub Vec<u8>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Content({} bytes)", self.0.len())
+    }
+}
+
 /// Something that happened to a container.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
@@ -251,6 +328,7 @@ impl Container {
             config_hash: "hash-1".into(),
             image: ImageId::new("sha256:1"),
             state: State::Running,
+            started: Some(SystemTime::UNIX_EPOCH),
             health: Some(Health::Healthy),
             healthcheck: Some(Healthcheck {
                 interval: Duration::from_secs(30),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::stream::LocalBoxStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Attachment, Container, Engine, Error, ErrorKind, Event, Result};
+use super::{Attachment, Container, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found, Result};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
 
 /// Time for a call that reads, all tries together.
@@ -101,6 +101,22 @@ impl<E: Engine> Engine for Patient<E> {
         read(call, async || self.engine.logs(id, lines).await).await
     }
 
+    /// Without a deadline: nobody but the user knows how long a command may take (a migration, say), and a user who
+    /// has lost patience can interrupt. An engine that goes away meanwhile is noticed, since the connection ends.
+    async fn exec(&self, id: &ContainerId, exec: &Exec) -> Result<ExecOutcome> {
+        self.engine.exec(id, exec).await
+    }
+
+    async fn write_file(&self, id: &ContainerId, file: &File) -> Result<()> {
+        let call = format!("write a file in container {}", id.short());
+        write(call, WRITE_DEADLINE, self.engine.write_file(id, file)).await
+    }
+
+    async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
+        let call = format!("read a file in container {}", id.short());
+        read(call, async || self.engine.read_file(id, path, limit).await).await
+    }
+
     /// The deadline is for the subscription; the stream itself may be silent for as long as nothing happens.
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
         let call = format!("watch events of project {project}");
@@ -144,6 +160,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::engine::Content;
 
     /// What an engine does when called.
     #[derive(Clone, Copy)]
@@ -223,6 +240,18 @@ mod tests {
             self.act().await.map(|()| Vec::new())
         }
 
+        async fn exec(&self, _: &ContainerId, _: &Exec) -> Result<ExecOutcome> {
+            self.act().await.map(|()| ExecOutcome::default())
+        }
+
+        async fn write_file(&self, _: &ContainerId, _: &File) -> Result<()> {
+            self.act().await
+        }
+
+        async fn read_file(&self, _: &ContainerId, _: &str, _: usize) -> Result<Option<Found>> {
+            self.act().await.map(|()| None)
+        }
+
         async fn events(&self, _: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
             self.act().await?;
             Ok(Box::pin(futures_util::stream::empty()))
@@ -239,6 +268,10 @@ mod tests {
 
     fn id() -> ContainerId {
         ContainerId::new("0123456789abcdef")
+    }
+
+    fn file() -> File {
+        File { path: "/x".into(), content: Content(Vec::new()), mode: 0o444, uid: None, gid: None }
     }
 
     const DOWN: Act = Fail(ErrorKind::Unreachable);
@@ -258,6 +291,7 @@ mod tests {
         read!(image("busybox"));
         read!(received(&id()));
         read!(logs(&id(), 5));
+        read!(read_file(&id(), "/x", 1));
         read!(events(&project()));
     }
 
@@ -276,6 +310,7 @@ mod tests {
         write!(connect(&id(), &network, &Attachment::default()));
         write!(disconnect(&id(), &network));
         write!(stop(&id(), Some(Duration::ZERO)));
+        write!(write_file(&id(), &file()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -371,5 +406,14 @@ mod tests {
             let patient = patient([Take(Duration::from_secs(time))]);
             assert_eq!(patient.stop(&id(), None).await.is_ok(), fine, "{time} s");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_may_take_as_long_as_they_like_but_are_never_repeated() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert!(patient([Take(day)]).exec(&id(), &Exec::default()).await.is_ok());
+        let patient = patient([DOWN]);
+        assert!(patient.exec(&id(), &Exec::default()).await.is_err());
+        assert_eq!(patient.engine.calls.get(), 1);
     }
 }

@@ -143,7 +143,12 @@ impl Update {
                 self.failed += 1;
             }
             Step::Restored => self.set(container, None, now),
-            Step::Published | Step::Withdrawn | Step::Drained { .. } | Step::AddressChanged { .. } => {}
+            Step::Hook { .. }
+            | Step::HookFailed { .. }
+            | Step::Published
+            | Step::Withdrawn
+            | Step::Drained { .. }
+            | Step::AddressChanged { .. } => {}
         }
     }
 

@@ -116,6 +116,18 @@ pub enum Step<'a> {
         /// The longest it may take.
         deadline: Duration,
     },
+    /// One of its hooks runs.
+    Hook {
+        /// Which, such as `post_start[0]`.
+        hook: &'a str,
+    },
+    /// One of its hooks has failed.
+    HookFailed {
+        /// Which.
+        hook: &'a str,
+        /// Its exit code.
+        code: i64,
+    },
     /// It is ready for work.
     Ready {
         /// Since it was started.

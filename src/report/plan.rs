@@ -226,6 +226,10 @@ fn reason_in_words(reason: &Reason) -> String {
     match reason {
         Reason::Missing => "no container yet".to_owned(),
         Reason::ConfigChanged { old, new } => format!("config changed {} → {}", hash(old), hash(new)),
+        Reason::ParentReplaced { service } => {
+            format!("lives in a container of {}, which is replaced", words::safe(service.as_str()))
+        }
+        Reason::FileChanged { path } => format!("content of {} changed", words::safe(path)),
         Reason::Forced => "asked for by --force-recreate".to_owned(),
         Reason::Stopped => "a container does not run".to_owned(),
         Reason::Unhealthy => "a container is unhealthy".to_owned(),

@@ -53,6 +53,8 @@ pub(super) fn step(step: &Step<'_>) -> String {
             format!("waiting for its healthcheck, {} at most", duration::format(*deadline))
         }
         Step::Waiting { healthcheck: false, .. } => "running, watched for a while as it has no healthcheck".to_owned(),
+        Step::Hook { hook } => format!("running {}", safe(hook)),
+        Step::HookFailed { hook, code } => format!("{} ended with code {code}", safe(hook)),
         Step::Ready { took } => format!("ready after {}", duration::format(*took)),
         Step::Completed => "completed".to_owned(),
         Step::Published => "published".to_owned(),

@@ -63,14 +63,29 @@ impl Http {
         Answer::read(call, response).await
     }
 
+    /// Sends `PUT path` with a tar archive, and reads the whole answer.
+    pub(super) async fn put(&self, call: &str, path: &str, archive: Vec<u8>) -> Result<Answer> {
+        let response = self.send(call, Method::PUT, path, Full::from(archive)).await?;
+        Answer::read(call, response).await
+    }
+
+    /// Sends `HEAD path` and reads the answer, which has no body.
+    pub(super) async fn head(&self, call: &str, path: &str) -> Result<Answer> {
+        let response = self.send(call, Method::HEAD, path, Full::default()).await?;
+        Answer::read(call, response).await
+    }
+
     /// Sends `GET path` and returns as soon as the engine has accepted it; the body is for the caller to read.
     pub(super) async fn stream(&self, call: &str, path: &str) -> Result<Incoming> {
         let response = self.send(call, Method::GET, path, Full::default()).await?;
-        if response.status().is_success() {
-            Ok(response.into_body())
-        } else {
-            Err(Answer::read(call, response).await?.refusal())
-        }
+        accepted_body(call, response).await
+    }
+
+    /// The same for `POST path` with a JSON body.
+    pub(super) async fn stream_post(&self, call: &str, path: &str, body: &impl Serialize) -> Result<Incoming> {
+        let body = serde_json::to_vec(body).map_err(|error| garbled(call, &error))?;
+        let response = self.send(call, Method::POST, path, Full::from(body)).await?;
+        accepted_body(call, response).await
     }
 
     async fn send(&self, call: &str, method: Method, path: &str, body: Full<Bytes>) -> Result<Response<Incoming>> {
@@ -79,7 +94,7 @@ impl Http {
         let request = Request::builder()
             .uri(format!("http://engine{path}"))
             .method(&method)
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, if method == Method::PUT { "application/x-tar" } else { "application/json" })
             .body(body)
             .map_err(|error| garbled(call, &error))?;
         let result = self.client.request(request).await;
@@ -89,6 +104,14 @@ impl Http {
             Err(error) => tracing::debug!(%method, path, error = root_cause(error), ?elapsed, "{call}"),
         }
         result.map_err(|error| transport_error(call, &error))
+    }
+}
+
+async fn accepted_body(call: &str, response: Response<Incoming>) -> Result<Incoming> {
+    if response.status().is_success() {
+        Ok(response.into_body())
+    } else {
+        Err(Answer::read(call, response).await?.refusal())
     }
 }
 

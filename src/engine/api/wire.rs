@@ -5,13 +5,13 @@
 //! (Go's empty collections) and absurd numbers are survived; nothing here panics.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
 use super::http::garbled;
-use crate::engine::{Attachment, Container, Health, Healthcheck, RestartPolicy, Result, State};
+use crate::engine::{Attachment, Container, Exec, Health, Healthcheck, RestartPolicy, Result, State};
 use crate::names::{ContainerId, ImageId, NetworkName, ServiceName};
 
 /// `com.docker.compose.project`, the label all of Compose's containers carry.
@@ -37,6 +37,41 @@ pub(super) struct Listed {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Image {
     pub(super) id: String,
+}
+
+/// The answer of `POST /containers/{id}/exec`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Created {
+    pub(super) id: String,
+}
+
+/// The answer of `GET /exec/{id}/json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Ended {
+    running: Option<bool>,
+    exit_code: Option<i64>,
+}
+
+impl Ended {
+    /// The exit code of a command that has ended.
+    pub(super) fn code(&self) -> Option<i64> {
+        self.exit_code.filter(|_| self.running != Some(true))
+    }
+}
+
+/// The body of `POST /containers/{id}/exec`.
+pub(super) fn exec(exec: &Exec) -> serde_json::Value {
+    serde_json::json!({
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Cmd": exec.command,
+        "User": exec.user,
+        "Privileged": exec.privileged,
+        "WorkingDir": exec.working_dir,
+        "Env": exec.environment,
+    })
 }
 
 /// The answer of `GET /containers/{id}/stats`.
@@ -86,6 +121,7 @@ pub(super) struct Inspection {
 struct WireState {
     status: Option<String>,
     running: Option<bool>,
+    started_at: Option<String>,
     #[serde(default, deserialize_with = "whole_number")]
     exit_code: i64,
     #[serde(rename = "OOMKilled")]
@@ -256,6 +292,7 @@ impl Inspection {
             config_hash: label(CONFIG_HASH_LABEL).to_owned(),
             image: ImageId::new(self.image),
             state: self.state.state(call)?,
+            started: self.state.started(),
             health: healthcheck.map(|_| self.state.health()),
             healthcheck,
             last_probe: self.state.into_last_probe(),
@@ -290,6 +327,11 @@ impl WireState {
             _ if self.running == Some(true) => Ok(State::Running),
             _ => Err(garbled(call, &format_args!("unknown container state {status:?}"))),
         }
+    }
+
+    /// Engines fill in a year long ago for "never".
+    fn started(&self) -> Option<SystemTime> {
+        time(self.started_at.as_deref()?).filter(|&time| time > SystemTime::UNIX_EPOCH)
     }
 
     /// The verdict of a healthcheck that exists; any word but the two verdicts is none yet.
@@ -363,6 +405,11 @@ fn restart_policy(name: Option<&str>) -> RestartPolicy {
     }
 }
 
+/// Reads a moment as engines write it (RFC 3339).
+pub(super) fn time(text: &str) -> Option<SystemTime> {
+    text.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
+}
+
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
@@ -431,7 +478,8 @@ mod tests {
             "Name": "/shop-web-1",
             "Image": "sha256:abc",
             "RestartCount": 3,
-            "State": {"Status": "exited", "Running": false, "ExitCode": 137, "OOMKilled": true, "Health": {
+            "State": {"Status": "exited", "Running": false, "ExitCode": 137, "OOMKilled": true,
+                "StartedAt": "1970-01-01T01:00:01.5+01:00", "Health": {
                 "Status": "unhealthy", "FailingStreak": 2, "Log": [{"Output": "first"}, {"Output": "second"}],
             }},
             "Config": {
@@ -484,6 +532,7 @@ mod tests {
                 config_hash: "beef".to_owned(),
                 image: ImageId::new("sha256:abc"),
                 state: State::Exited { code: 137, out_of_memory: true },
+                started: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
                 health: Some(Health::Unhealthy),
                 healthcheck: Some(Healthcheck {
                     interval: Duration::from_secs(2),
@@ -505,6 +554,11 @@ mod tests {
     #[test]
     fn survives_missing_and_null_fields() {
         let bare = inspect(|_| ()).expect("a container");
+        assert_eq!(bare.started, None);
+        for never in ["0001-01-01T00:00:00Z", "", "soon"] {
+            let container = inspect(|inspection| inspection["State"]["StartedAt"] = json!(never)).expect("a container");
+            assert_eq!(container.started, None, "{never}");
+        }
         assert_eq!((bare.service.as_str(), bare.number, bare.one_off, bare.config_hash.as_str()), ("", 0, false, ""));
         assert_eq!((bare.health, bare.healthcheck, bare.stop_timeout), (None, None, None));
         assert_eq!(bare.restart_policy, RestartPolicy::No);

@@ -1,0 +1,130 @@
+//! Configs and secrets that the engine knows nothing of: refusing what cannot work, copying them into new containers, and
+//! noticing that their content has changed, which Compose's config hash does not see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use futures_util::future;
+
+use super::plan::{Plan, Slot};
+use crate::compose::Project;
+use crate::compose::files::CopiedFile;
+use crate::engine::{self, Container, Engine, ErrorKind, Found, State};
+use crate::error::{Failure, Kind};
+use crate::names::{ContainerId, ServiceName};
+
+/// Larger files are not compared: nobody has them in a variable or a Compose file.
+const MOST_COMPARED: usize = 4 << 20;
+
+/// Containers whose files have other contents than they are to have, with the paths of these files.
+pub(super) type Changes = BTreeMap<ContainerId, BTreeSet<String>>;
+
+/// Fails if containers are to come in that cannot get their files.
+pub(super) fn refuse(project: &Project, plan: &Plan) -> Result<(), Failure> {
+    let growing =
+        plan.services.iter().filter(|service| service.slots.iter().any(|slot| Slot::successor(slot).is_some()));
+    for name in growing.map(|service| &service.service) {
+        let Some(service) = project.services.get(name) else { continue };
+        for file in &service.files.copied {
+            if file.content.is_none() {
+                return Err(unset(name, file));
+            }
+            if service.read_only && file.file().is_some() {
+                let error = anyhow!(
+                    "services.{name}.read_only: the root filesystem is read-only, so {} cannot be copied into it",
+                    file.key
+                );
+                return Err(Failure::new(Kind::Unchanged, error).hint(format!(
+                    "Put the content into a file, and name it in `{}.file`: that is mounted.",
+                    file.key
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unset(service: &ServiceName, file: &CopiedFile) -> Failure {
+    let key = &file.key;
+    let variable = file.variable.as_deref().unwrap_or_default();
+    let error = anyhow!("services.{service}: the environment variable {variable}, the content of {key}, is not set");
+    Failure::new(Kind::Unchanged, error).hint(format!("Set {variable} where kerek is called, or in an env file."))
+}
+
+/// Gives their files to all containers that are to come in and never ran.
+pub(super) async fn copy_in<E: Engine>(
+    engine: &E,
+    project: &Project,
+    plan: &Plan,
+    containers: &[Container],
+) -> engine::Result<()> {
+    let incoming: BTreeSet<_> = plan.adopted().collect();
+    let new = containers
+        .iter()
+        .filter(|container| container.state == State::Created && incoming.contains(&container.id))
+        .filter_map(|container| Some((container, project.services.get(&container.service)?)));
+    future::try_join_all(new.map(|(container, service)| async {
+        // One after the other: files of the same path are written over by the last one, as with Compose.
+        for file in service.files.copied.iter().filter_map(CopiedFile::file) {
+            engine.write_file(&container.id, &file).await?;
+        }
+        Ok(())
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Finds containers whose configuration is as wanted, but not the contents of their configs and secrets.
+pub(super) async fn changes<E: Engine>(
+    engine: &E,
+    project: &Project,
+    considered: &BTreeSet<ServiceName>,
+    containers: &[Container],
+) -> engine::Result<Changes> {
+    let now = SystemTime::now();
+    let comparable = containers
+        .iter()
+        .filter(|container| !container.one_off && considered.contains(&container.service))
+        .filter(|container| matches!(container.state, State::Running | State::Exited { .. }))
+        .filter_map(|container| Some((container, project.services.get(&container.service)?)))
+        .filter(|(container, service)| container.config_hash == service.config_hash);
+    let looks = comparable.flat_map(|(container, service)| {
+        let copied =
+            service.files.copied.iter().filter_map(CopiedFile::file).map(|file| (file.path, Some(file.content)));
+        let mounted = service.files.mounted.iter().map(|path| (path.clone(), None));
+        copied.chain(mounted).map(move |(path, wanted)| async move {
+            let limit = if wanted.is_some() { MOST_COMPARED } else { 0 };
+            let Some(found) = look(engine, &container.id, &path, limit).await? else { return Ok(None) };
+            let changed = match wanted {
+                Some(wanted) => is_as_copied(&found) && found.content.is_some_and(|content| content != wanted),
+                None => container.started.is_some_and(|started| found.modified > started) && found.modified <= now,
+            };
+            engine::Result::Ok(changed.then_some((&container.id, path)))
+        })
+    });
+    let mut changes = Changes::new();
+    for (id, path) in future::try_join_all(looks).await?.into_iter().flatten() {
+        changes.entry(id.clone()).or_default().insert(path);
+    }
+    Ok(changes)
+}
+
+/// A file that the engine does not want to show is no reason to fail, nor to replace anything.
+async fn look<E: Engine>(engine: &E, id: &ContainerId, path: &str, limit: usize) -> engine::Result<Option<Found>> {
+    match engine.read_file(id, path, limit).await {
+        Err(error) if error.kind == ErrorKind::Refused => {
+            tracing::debug!("{error}");
+            Ok(None)
+        }
+        result => result,
+    }
+}
+
+/// Whether a file is the one that was copied into the container. If the container has written to it since (entrypoints
+/// do fill in templates in place), the difference is its own doing, and would be there again after every update. Copied
+/// files have times of whole seconds; those of files that are written to practically never are.
+fn is_as_copied(found: &Found) -> bool {
+    let time = found.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    time.subsec_nanos() == 0
+}

@@ -1,0 +1,147 @@
+//! Versions that cannot work: each kind of badness, in both orders, in the first or a later replica.
+//!
+//! The old version has to serve: start-first throughout (the invariants see to that), stop-first again at the end.
+
+use super::scenario::{Part, Scenario, Wish, seconds};
+use super::trial::{Lawful, Trial};
+use crate::compose::Order;
+use crate::compose::policy::FailureAction;
+use crate::engine::RestartPolicy;
+use crate::engine::fake::{Behaviour, Process};
+use crate::error::Kind;
+
+/// What is bad about a version.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Badness {
+    pub(super) behaviour: Behaviour,
+    pub(super) restart: RestartPolicy,
+}
+
+/// All kinds.
+pub(super) const BADNESSES: [Badness; 12] = {
+    use RestartPolicy::{Always, No, OnFailure, UnlessStopped};
+    const fn bad(behaviour: Behaviour, restart: RestartPolicy) -> Badness {
+        Badness { behaviour, restart }
+    }
+    [
+        bad(Behaviour::unchecked(Process::RefusesToStart), No),
+        bad(Behaviour::exits(seconds(0), 1), No),
+        bad(Behaviour::exits(seconds(3), 1), No),
+        bad(Behaviour::checked(Process::Exits { after: seconds(3), code: 1 }), UnlessStopped),
+        bad(Behaviour::exits(seconds(2), 137), No),
+        // Ending well is bad for what is to take over from what runs on.
+        bad(Behaviour::exits(seconds(1), 0), No),
+        bad(Behaviour::exits(seconds(1), 0), OnFailure),
+        bad(Behaviour::checked(Process::Exits { after: seconds(1), code: 0 }), No),
+        bad(Behaviour::unchecked(Process::CrashLoops { every: seconds(1) }), Always),
+        bad(Behaviour::checked(Process::CrashLoops { every: seconds(2) }), Always),
+        bad(Behaviour::unhealthy(seconds(10)), No),
+        bad(Behaviour::never_healthy(), Always),
+    ]
+};
+
+/// A version of which the first `good` replicas are good, and all further ones bad.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    order: Order,
+    replicas: u32,
+    good: usize,
+    badness: Badness,
+}
+
+/// Deploys it. Returns what kind of failure that is, and how many old containers do not serve any more.
+async fn deploy(case: Case, change: impl FnOnce(Part) -> Part) -> Lawful<(Option<Kind>, usize)> {
+    let Case { order, replicas, good, badness } = case;
+    let part = change(Part::new("web").order(order).replicas(replicas));
+    let old = Wish::new([part.clone()]);
+    let mut behaviours = vec![Behaviour::healthy(seconds(2)); good];
+    behaviours.push(badness.behaviour);
+    let new = Wish::new([part.version("v2").behaving(behaviours).restart(badness.restart)]);
+    let scenario = Scenario::update("bad version", old, new);
+    let mut trial = Trial::new(&scenario);
+    let ran = trial.run(&scenario.new, None).await?;
+    trial.demand(!matches!(ran.result, Some(Ok(()))), "a bad version does not count as a success")?;
+    trial.demand_none("all containers that are left serve", &ran.invariants.idle(&trial.world))?;
+    let replaced = ran.invariants.replaced(&trial.world).len();
+    trial.converge(&scenario.new.at("v3")).await?;
+    Ok((ran.kind(), replaced))
+}
+
+/// All cases there are.
+fn cases() -> impl Iterator<Item = Case> {
+    let orders = [Order::StartFirst, Order::StopFirst].into_iter();
+    let replicas = orders.flat_map(|order| (1..=3).map(move |replicas| (order, replicas)));
+    let good = replicas.flat_map(|(order, replicas)| (0..replicas as usize).map(move |good| (order, replicas, good)));
+    good.flat_map(|(order, replicas, good)| BADNESSES.map(|badness| Case { order, replicas, good, badness }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn pausing_keeps_the_good_replicas() -> Lawful<()> {
+    for case in cases() {
+        let kind = if case.good == 0 { Kind::RolledBack } else { Kind::Incomplete };
+        assert_eq!(deploy(case, |part| part).await?, (Some(kind), case.good), "{case:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn rolling_back_takes_the_good_replicas_back() -> Lawful<()> {
+    for case in cases() {
+        for parallelism in [Some(1), Some(2), None] {
+            let change = |part: Part| part.on_failure(FailureAction::Rollback).parallelism(parallelism);
+            assert_eq!(deploy(case, change).await?, (Some(Kind::RolledBack), 0), "{case:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_bad_replicas_can_be_put_up_with() -> Lawful<()> {
+    let case = |ratio| {
+        let part = Part::new("web").start_first().replicas(4).updating(|update| update.max_failure_ratio = ratio);
+        let old = Wish::new([part.clone()]);
+        let (good, bad) = (Behaviour::healthy(seconds(2)), Behaviour::unhealthy(seconds(2)));
+        Scenario::update("a bad one among good ones", old, Wish::new([part.version("v2").behaving([good, bad, good])]))
+    };
+    for (ratio, replaced) in [(0.0, 1), (0.2, 1), (0.25, 3), (1.0, 3)] {
+        let scenario = case(ratio);
+        let mut trial = Trial::new(&scenario);
+        let ran = trial.run(&scenario.new, None).await?;
+        trial
+            .demand(ran.invariants.replaced(&trial.world).len() == replaced, &format!("{ratio} replaces {replaced}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn continuing_tries_all_replicas() -> Lawful<()> {
+    for action in [FailureAction::Pause, FailureAction::Continue] {
+        let part = Part::new("web").replicas(3).on_failure(action);
+        let old = Wish::new([part.clone()]);
+        let (good, bad) = (Behaviour::healthy(seconds(2)), Behaviour::unhealthy(seconds(2)));
+        let new = Wish::new([part.version("v2").behaving([bad, good])]);
+        let scenario = Scenario::update("the first one bad", old, new);
+        let mut trial = Trial::new(&scenario);
+        let ran = trial.run(&scenario.new, None).await?;
+        let replaced = if action == FailureAction::Continue { 2 } else { 0 };
+        trial.demand(ran.invariants.replaced(&trial.world).len() == replaced, &format!("replaces {replaced}"))?;
+        trial.converge(&scenario.new.at("v3")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_hook_is_bad() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let part = Part::new("web").order(order).replicas(2).hooks();
+        let old = Wish::new([part.clone()]);
+        let scenario = Scenario::update("bad hook", old, Wish::new([part.version("v2").hooks_ending_with(1)]));
+        let mut trial = Trial::new(&scenario);
+        let ran = trial.run(&scenario.new, None).await?;
+        trial.demand(ran.kind() == Some(Kind::RolledBack), "a version whose hook fails is bad")?;
+        trial.demand_none("the old version serves", &ran.invariants.replaced(&trial.world))?;
+        trial.demand_none("all containers that are left serve", &ran.invariants.idle(&trial.world))?;
+        trial.converge(&scenario.new.at("v3")).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,374 @@
+//! Deployments made up at random: any mess of containers, with any settings, disturbed in any way, converges; and what is
+//! true of any plan.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::bad_versions::{BADNESSES, Badness};
+use super::scenario::{Mess, Part, Scenario, Wish, seconds};
+use super::sweeps::faults;
+use super::trial::{Lawful, Trial};
+use crate::compose::Order;
+use crate::compose::policy::{Drain, FailureAction};
+use crate::deploy::plan::{Options, Plan, Successor, plan};
+use crate::engine::fake::{Behaviour, Fault, FaultKind, News, Phase, Process, Record, World};
+use crate::engine::{Container, RestartPolicy};
+use crate::names::ContainerId;
+
+/// The versions that containers may be of; the second one is deployed.
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+/// A deployment, in few words: what proptest prints when a law does not hold.
+#[derive(Clone, Debug)]
+struct Sketch {
+    web: Draft,
+    db: Option<Draft>,
+    /// Whether `web` depends on `db`.
+    depends: bool,
+    /// Whether only `web` is asked for.
+    only: bool,
+    forced: bool,
+    news: News,
+}
+
+/// A service and its containers.
+#[derive(Clone, Debug)]
+struct Draft {
+    nature: Nature,
+    order: Order,
+    replicas: Option<u32>,
+    parallelism: Option<usize>,
+    drain: Duration,
+    two_networks: bool,
+    publishes_ports: bool,
+    action: FailureAction,
+    containers: Vec<ContainerDraft>,
+}
+
+/// What a service's containers do when all is well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Nature {
+    Checked,
+    Unchecked,
+    OneShot,
+}
+
+/// A container, as some run or somebody may have left it.
+#[derive(Clone, Copy, Debug)]
+struct ContainerDraft {
+    number: u32,
+    version: &'static str,
+    condition: Condition,
+    connection: Connection,
+    stop_code: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Condition {
+    Created,
+    AtWork,
+    JustStarted,
+    Stopped,
+    Failed,
+    Unhealthy,
+    CrashLooping,
+    Paused,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Connection {
+    Published,
+    Withdrawn,
+    HalfPublished,
+    Detached,
+}
+
+impl Sketch {
+    fn scenario(&self) -> Scenario {
+        let drafts = || std::iter::once(("web", &self.web)).chain(self.db.as_ref().map(|draft| ("db", draft)));
+        let parts = drafts().map(|(name, draft)| {
+            let part = draft.part(name);
+            if self.depends && self.db.is_some() && name == "web" { part.depends_on("db") } else { part }
+        });
+        let old = Wish::new(parts);
+        let old = if self.only { old.only(&["web"]) } else { old };
+        let world = World::new([]);
+        let containers: Vec<_> = drafts()
+            .flat_map(|(name, draft)| draft.containers.iter().map(move |container| (name, container)))
+            .map(|(name, container)| container.record(name, &old, &world))
+            .collect();
+        let mut new = old.at("v2");
+        new.request.force_recreate = self.forced;
+        Scenario::update("made up", old, new).from(containers).news(self.news).leniently()
+    }
+}
+
+impl Draft {
+    fn part(&self, name: &'static str) -> Part {
+        let part = Part::new(name)
+            .order(self.order)
+            .replicas(self.replicas)
+            .parallelism(self.parallelism)
+            .drain(Drain::fixed(self.drain))
+            .on_failure(self.action);
+        let part = match self.nature {
+            Nature::Checked => part,
+            Nature::Unchecked => part.behaving([Behaviour::plain()]),
+            Nature::OneShot => part.one_shot(),
+        };
+        let part = if self.publishes_ports { part.publishing_ports() } else { part };
+        if self.two_networks { part.network("shop_back", "backend") } else { part }
+    }
+}
+
+impl ContainerDraft {
+    fn record(self, name: &str, wish: &Wish, world: &World) -> Record {
+        let name = crate::names::ServiceName::new(name);
+        let mut record = wish.at(self.version).make(&name, self.number, 0, world);
+        record.stop_code = self.stop_code;
+        let started = Phase::started_ago(seconds(10_000));
+        let record = match self.condition {
+            Condition::Created => record,
+            Condition::AtWork => record.phase(started),
+            Condition::JustStarted => record.phase(Phase::started_ago(seconds(1))),
+            Condition::Stopped => record.phase(Phase::Stopped),
+            Condition::Failed => record.behaviour(Behaviour::exits(seconds(1), 1)).phase(started),
+            Condition::Unhealthy => record.behaviour(Behaviour::unhealthy(seconds(1))).phase(started),
+            // Without a healthcheck, nobody could tell at a glance.
+            Condition::CrashLooping => {
+                let mut record = record.phase(started);
+                record.container.restart_policy = RestartPolicy::Always;
+                record.behaviour(Behaviour::checked(Process::CrashLoops { every: seconds(3) }))
+            }
+            Condition::Paused => record.phase(Phase::Paused),
+            Condition::Dead => record.phase(Phase::Dead),
+        };
+        match self.connection {
+            // Compose makes them so, and nobody moves them.
+            _ if record.container.publishes_ports => record,
+            Connection::Published => record,
+            Connection::Withdrawn => record.withdrawn(),
+            Connection::HalfPublished => record.half_withdrawn(),
+            Connection::Detached => record.detached(),
+        }
+    }
+}
+
+fn container() -> impl Strategy<Value = ContainerDraft> {
+    use Condition::{AtWork, CrashLooping, Created, Dead, Failed, JustStarted, Paused, Stopped, Unhealthy};
+    let condition = select(vec![
+        AtWork,
+        AtWork,
+        AtWork,
+        AtWork,
+        Created,
+        Created,
+        JustStarted,
+        Stopped,
+        Stopped,
+        Failed,
+        Unhealthy,
+        CrashLooping,
+        Paused,
+        Dead,
+    ]);
+    let connection = select(vec![
+        Connection::Published,
+        Connection::Published,
+        Connection::Published,
+        Connection::Withdrawn,
+        Connection::HalfPublished,
+        Connection::Detached,
+    ]);
+    let version = select(VERSIONS.to_vec());
+    (1..8_u32, version, condition, connection, select(vec![0, 0, 143])).prop_map(
+        |(number, version, condition, connection, stop_code)| ContainerDraft {
+            number,
+            version,
+            condition,
+            connection,
+            stop_code,
+        },
+    )
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let nature = select(vec![Nature::Checked, Nature::Checked, Nature::Unchecked, Nature::OneShot]);
+    let order = select(vec![Order::StartFirst, Order::StopFirst]);
+    let replicas = proptest::option::weighted(0.8, 0..5_u32);
+    let parallelism = select(vec![Some(1), Some(2), Some(3), None]);
+    let drain = select(vec![Duration::ZERO, seconds(1)]);
+    let action = select(vec![FailureAction::Pause, FailureAction::Rollback, FailureAction::Continue]);
+    let containers = proptest::collection::vec(container(), 0..6);
+    let flags = (any::<bool>(), proptest::bool::weighted(0.2));
+    (nature, order, replicas, parallelism, drain, action, containers, flags).prop_map(
+        |(nature, order, replicas, parallelism, drain, action, containers, (two_networks, publishes_ports))| Draft {
+            nature,
+            order,
+            replicas,
+            parallelism,
+            drain,
+            two_networks,
+            publishes_ports: publishes_ports && nature != Nature::OneShot,
+            action,
+            containers,
+        },
+    )
+}
+
+/// Whoever ends well may well be meant to, where nothing else is known.
+fn badness() -> impl Strategy<Value = Badness> {
+    let ends_well = |badness: &Badness| badness.behaviour == Behaviour::exits(seconds(1), 0);
+    select(BADNESSES.into_iter().filter(|badness| !ends_well(badness)).collect::<Vec<_>>())
+}
+
+fn sketch() -> impl Strategy<Value = Sketch> {
+    let news = select(vec![News::Flowing, News::Silent, News::Ending]);
+    let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2));
+    (draft(), proptest::option::of(draft()), flags, news).prop_map(|(web, db, (depends, only, forced), news)| Sketch {
+        web,
+        db,
+        depends,
+        only,
+        forced,
+        news,
+    })
+}
+
+/// Runs a test body with paused time.
+fn block_on(body: impl Future<Output = Lawful<()>>) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(body).map_err(|broken| TestCaseError::fail(format!("{broken:?}")))
+}
+
+fn options(scenario: &Scenario, containers: &[Container]) -> Options {
+    let request = &scenario.new.request;
+    let forced = containers.iter().filter(|container| request.force_recreate && !container.one_off);
+    Options {
+        considered: scenario.new.considered(),
+        forced: forced.map(|container| container.id.clone()).collect(),
+        ..Options::default()
+    }
+}
+
+fn observed(scenario: &Scenario) -> Vec<Container> {
+    let ours = scenario.before.iter().filter(|record| record.project == scenario.new.project.name);
+    ours.map(|record| record.observe(World::BEGIN)).collect()
+}
+
+/// All containers a plan speaks of, with how often it does.
+fn mentioned(plan: &Plan) -> BTreeMap<&ContainerId, usize> {
+    let mut mentions = BTreeMap::new();
+    for service in &plan.services {
+        let adopted = service.slots.iter().filter_map(|slot| match slot.successor() {
+            Some(Successor::Adopted(id)) => Some(id),
+            _ => None,
+        });
+        let old = service.slots.iter().filter_map(|slot| slot.old());
+        for id in service.kept.iter().chain(&service.discarded).chain(adopted).chain(old) {
+            *mentions.entry(id).or_default() += 1;
+        }
+    }
+    mentions
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_mess_converges(sketch in sketch()) {
+        let scenario = sketch.scenario();
+        block_on(async {
+            Trial::new(&scenario).converge(&scenario.new).await
+        })?;
+    }
+
+    #[test]
+    fn any_mess_converges_after_any_fault(sketch in sketch(), at in any::<Index>(), kind in any::<Index>()) {
+        let scenario = sketch.scenario();
+        block_on(async {
+            let calls = Trial::new(&scenario).run(&scenario.new, None).await?.calls;
+            let at = at.index(calls.len());
+            let kind = *kind.get(&faults(&calls[at]));
+            let mut trial = Trial::new(&scenario);
+            trial.run(&scenario.new, Some(Fault { at, kind })).await?;
+            trial.fork().converge(&scenario.new).await?;
+            trial.fork().converge(&scenario.old).await?;
+            trial.fork().converge(&scenario.new.at("v3")).await
+        })?;
+    }
+
+    #[test]
+    fn kill_upon_kill_converges(sketch in sketch(), kills in proptest::collection::vec((any::<Index>(), any::<bool>()), 1..5)) {
+        let scenario = sketch.scenario();
+        block_on(async {
+            let mut trial = Trial::new(&scenario);
+            for (at, before) in kills {
+                let kind = if before { FaultKind::KilledBefore } else { FaultKind::KilledAfter };
+                trial.run(&scenario.new, Some(Fault { at: at.index(60), kind })).await?;
+            }
+            trial.converge(&scenario.new).await
+        })?;
+    }
+
+    #[test]
+    fn any_mess_survives_a_bad_version(sketch in sketch(), badness in badness(), good in 0..3_usize) {
+        let scenario = sketch.scenario();
+        block_on(async {
+            let mut trial = Trial::new(&scenario);
+            let mut bad = scenario.new.clone();
+            for make in bad.makes.values_mut() {
+                make.behaviours.truncate(1);
+                make.behaviours = make.behaviours.repeat(good);
+                make.behaviours.push(badness.behaviour);
+                make.restart_policy = badness.restart;
+            }
+            trial.run(&bad, None).await?;
+            trial.converge(&scenario.new.at("v3")).await
+        })?;
+    }
+
+    #[test]
+    fn plans_do_not_depend_on_the_order_of_containers(sketch in sketch(), seed in proptest::collection::vec(any::<u32>(), 20)) {
+        let scenario = sketch.scenario();
+        let containers = observed(&scenario);
+        let options = options(&scenario, &containers);
+        let mut shuffled: Vec<_> = containers.iter().cloned().zip(seed).collect();
+        shuffled.sort_by_key(|(_, key)| *key);
+        let shuffled: Vec<_> = shuffled.into_iter().map(|(container, _)| container).collect();
+        let project = &scenario.new.project;
+        prop_assert_eq!(plan(project, &containers, &options), plan(project, &shuffled, &options));
+    }
+
+    #[test]
+    fn plans_give_each_container_one_fate(sketch in sketch()) {
+        let scenario = sketch.scenario();
+        let containers = observed(&scenario);
+        let options = options(&scenario, &containers);
+        let plan = plan(&scenario.new.project, &containers, &options).expect("nothing to refuse");
+        let ours = containers.iter().filter(|container| !container.one_off && options.considered.contains(&container.service));
+        let ours: BTreeMap<_, _> = ours.map(|container| (&container.id, 1)).collect();
+        prop_assert_eq!(mentioned(&plan), ours);
+        for service in &plan.services {
+            let coming = service.slots.iter().filter(|slot| slot.successor().is_some()).count();
+            if let Some(replicas) = scenario.new.project.services[&service.service].replicas {
+                prop_assert_eq!(service.kept.len() + coming, replicas as usize);
+            }
+            let reasonless = service.reasons.is_empty();
+            prop_assert_eq!(reasonless, service.is_empty());
+        }
+    }
+
+    #[test]
+    fn plans_for_what_is_as_wished_are_empty(sketch in sketch()) {
+        let wish = sketch.scenario().new;
+        let containers: Vec<_> = wish.deployed().iter().map(|record| record.observe(World::BEGIN)).collect();
+        let options = Options { considered: wish.considered(), ..Options::default() };
+        let plan = plan(&wish.project, &containers, &options).expect("nothing to refuse");
+        prop_assert!(plan.is_empty(), "{:?}", plan);
+    }
+}

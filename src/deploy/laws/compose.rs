@@ -1,0 +1,126 @@
+//! Compose in memory: it makes containers in the world of the fake engine as the real one does.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use anyhow::anyhow;
+
+use super::scenario::Wish;
+use crate::compose::{Compose, Creation, Loaded, order};
+use crate::engine;
+use crate::engine::fake::{Call, Fake, World};
+use crate::error::{Failure, Kind};
+use crate::names::{ContainerId, ServiceName};
+
+/// Compose for one run.
+#[derive(Debug)]
+pub(super) struct FakeCompose {
+    fake: Fake,
+    wish: Rc<Wish>,
+    /// How many containers it has made of each service.
+    made: RefCell<BTreeMap<ServiceName, usize>>,
+}
+
+impl FakeCompose {
+    pub(super) fn new(fake: Fake, wish: Rc<Wish>) -> Self {
+        Self { fake, wish, made: RefCell::default() }
+    }
+
+    /// A call that can go wrong as those of the engine can. An interrupt reaches Compose, too: it ends at once.
+    async fn call<T>(
+        &self,
+        line: String,
+        writes: bool,
+        effect: impl FnOnce(&World) -> engine::Result<T>,
+    ) -> Result<T, Failure> {
+        let call = Call { line: format!("compose {line}"), writes, bounded: false };
+        let result = self.fake.call(call, || effect(self.fake.world())).await;
+        if self.fake.is_cancelled() {
+            return Err(Failure::new(Kind::Interrupted, anyhow!("interrupted")));
+        }
+        result.map_err(|error| Failure::new(Kind::Unchanged, error))
+    }
+
+    /// The containers of a service that count for Compose, by number.
+    fn existing(&self, service: &ServiceName) -> Vec<(u32, ContainerId)> {
+        let containers = self.fake.world().list(&self.wish.project.name);
+        let mut existing: Vec<_> = containers
+            .into_iter()
+            .filter(|container| !container.one_off && container.service == *service)
+            .map(|container| (container.number, container.id))
+            .collect();
+        existing.sort();
+        existing
+    }
+
+    async fn scale(&self, service: &ServiceName, number: usize) -> Result<(), Failure> {
+        let existing = self.existing(service);
+        // The real one would do so; it never should get to it.
+        for (_, id) in existing.iter().skip(number) {
+            self.call(format!("remove {id}"), true, |world| {
+                world.remove(id);
+                self.fake.testify(id);
+                Ok(())
+            })
+            .await?;
+        }
+        let highest = existing.last().map_or(0, |(number, _)| *number);
+        for next in (highest + 1..).take(number.saturating_sub(existing.len())) {
+            self.call(format!("create {service}-{next}"), true, |world| {
+                let index = *self.made.borrow().get(service).unwrap_or(&0);
+                let record = self.wish.make(service, next, index, world);
+                let id = record.container.id.clone();
+                world.add(record);
+                self.fake.testify(&id);
+                *self.made.borrow_mut().entry(service.clone()).or_default() += 1;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Compose for FakeCompose {
+    async fn load(&self, _: &[ServiceName]) -> Result<Loaded, Failure> {
+        self.call("config".to_owned(), false, |_| {
+            let mut project = self.wish.project.clone();
+            for service in project.services.values_mut() {
+                service.config_hash.clear();
+            }
+            Ok(Loaded { project, model: String::new() })
+        })
+        .await
+    }
+
+    async fn hashes(
+        &self,
+        _: &Loaded,
+        _: &BTreeMap<ServiceName, ContainerId>,
+    ) -> Result<BTreeMap<ServiceName, String>, Failure> {
+        self.call("hash".to_owned(), false, |_| {
+            let services = self.wish.project.services.iter();
+            Ok(services.map(|(name, service)| (name.clone(), service.config_hash.clone())).collect())
+        })
+        .await
+    }
+
+    async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
+        self.call("services".to_owned(), false, |_| Ok(self.wish.project.services.keys().cloned().collect())).await
+    }
+
+    async fn create(&self, creation: &Creation) -> Result<(), Failure> {
+        let services = &self.wish.project.services;
+        let names = if creation.no_dependencies {
+            creation.services.clone()
+        } else {
+            order::closure(services, &creation.services)
+        };
+        for name in &names {
+            let asked = creation.scale.get(name).copied().or(services[name].replicas).unwrap_or(1);
+            self.scale(name, usize::try_from(asked).unwrap_or(usize::MAX)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! What is true at every moment of a run, checked after each of its deeds; and what is true at its end.
+//!
+//! Whether a container does its work is judged by how it truly behaves, not by what the engine shows. What would have
+//! ceased to work without a deployment as well is nobody's fault.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::scenario::Wish;
+use crate::compose::{Order, Service};
+use crate::engine::fake::{Phase, Record, Witness, World};
+use crate::engine::{Health, State};
+use crate::names::{ContainerId, ProjectName, ServiceName};
+
+/// The invariants of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Invariants {
+    project: ProjectName,
+    /// What there was when the run began.
+    known: BTreeMap<ContainerId, Record>,
+    /// The considered services.
+    terms: BTreeMap<ServiceName, Terms>,
+}
+
+/// What a service may lack while it is updated.
+#[derive(Clone, Copy, Debug)]
+enum Toll {
+    /// Nothing.
+    None,
+    /// So many replicas.
+    Replicas(usize),
+    /// What does not serve but is still there, and can be put back.
+    Kept,
+}
+
+/// What holds for a service.
+#[derive(Clone, Debug)]
+struct Terms {
+    service: Service,
+    /// The number of containers it is to have.
+    wanted: usize,
+    /// The containers that served when the run began, as they were.
+    served: Vec<Record>,
+}
+
+impl Invariants {
+    /// The invariants of a run that begins now.
+    pub(super) fn new(world: &World, wish: &Wish) -> Self {
+        let known = world.records().clone();
+        let now = world.now();
+        let terms = wish
+            .considered()
+            .into_iter()
+            .map(|name| {
+                let service = wish.project.services[&name].clone();
+                let containers: Vec<_> =
+                    known.values().filter(|record| is_of(record, &wish.project.name, &name)).collect();
+                let served = containers
+                    .iter()
+                    .filter(|record| record.is_ready(now) && is_published(record, &service))
+                    .map(|record| (*record).clone())
+                    .collect();
+                let wanted = wanted(&service, &containers, now);
+                (name, Terms { service, wanted, served })
+            })
+            .collect();
+        Self { project: wish.project.name.clone(), known, terms }
+    }
+
+    /// What is wrong if the run says that it has come to its good end.
+    pub(super) fn unconverged(&self, world: &World) -> Vec<String> {
+        let now = world.now();
+        let records = world.records();
+        let mut problems = Vec::new();
+        for (name, terms) in &self.terms {
+            let containers: Vec<_> = records.values().filter(|record| is_of(record, &self.project, name)).collect();
+            if containers.len() != terms.wanted {
+                problems.push(format!("{name} has {} containers instead of {}", containers.len(), terms.wanted));
+            }
+            for record in containers {
+                let container = record.observe(now);
+                let id = &container.id;
+                if container.config_hash != terms.service.config_hash {
+                    problems.push(format!("{id} is of another version"));
+                }
+                let done = matches!(container.state, State::Running | State::Exited { code: 0, .. });
+                if done && terms.service.may_complete {
+                    continue;
+                }
+                // A container that was there before may still be about to become healthy.
+                let time = if self.known.contains_key(id) { now + Duration::from_secs(10_000) } else { now };
+                if !record.is_ready(time) {
+                    problems.push(format!("{id} is not ready but {:?}, {:?}", container.state, container.health));
+                }
+                if !is_published(record, &terms.service) {
+                    problems.push(format!("{id} is not published"));
+                }
+            }
+        }
+        problems
+    }
+
+    /// Services that are worse off than when the run began.
+    pub(super) fn degraded(&self, world: &World) -> Vec<String> {
+        self.terms.iter().filter_map(|(name, terms)| self.lack(world, name, terms, Toll::None)).collect()
+    }
+
+    /// Containers that served when the run began and do not any more, though they would if left alone.
+    pub(super) fn replaced(&self, world: &World) -> Vec<ContainerId> {
+        let now = world.now();
+        let records = world.records();
+        self.terms
+            .values()
+            .flat_map(|terms| terms.served.iter().map(move |record| (terms, record)))
+            .filter(|(terms, record)| {
+                let now_is = records.get(&record.container.id);
+                let serves = now_is.is_some_and(|record| record.is_ready(now) && is_published(record, &terms.service));
+                record.is_ready(now) && !serves
+            })
+            .map(|(_, record)| record.container.id.clone())
+            .collect()
+    }
+
+    /// Containers of considered services that do not serve.
+    pub(super) fn idle(&self, world: &World) -> Vec<ContainerId> {
+        let now = world.now();
+        let records = world.records();
+        let ours = self.terms.iter().flat_map(|(name, terms)| {
+            records.values().filter(|record| is_of(record, &self.project, name)).map(move |record| (terms, record))
+        });
+        ours.filter(|(terms, record)| !record.is_ready(now) || !is_published(record, &terms.service))
+            .map(|(_, record)| record.container.id.clone())
+            .collect()
+    }
+
+    /// Containers that were made in the run and never started.
+    pub(super) fn litter(&self, world: &World) -> Vec<ContainerId> {
+        let records = world.records();
+        records
+            .values()
+            .filter(|record| record.phase == Phase::Created && !self.known.contains_key(&record.container.id))
+            .map(|record| record.container.id.clone())
+            .collect()
+    }
+
+    /// Tells if a service has fewer containers at work than when the run began, or than wanted if that is less.
+    fn lack(&self, world: &World, name: &ServiceName, terms: &Terms, toll: Toll) -> Option<String> {
+        let now = world.now();
+        let records = world.records();
+        let serves = |record: &Record| record.is_ready(now) && is_published(record, &terms.service);
+        let serving = records.values().filter(|record| is_of(record, &self.project, name) && serves(record)).count();
+        let before = terms.served.iter().filter(|record| record.is_ready(now)).count();
+        let kept = terms.served.iter().filter_map(|record| records.get(&record.container.id));
+        let kept = kept.filter(|record| !serves(record)).count();
+        let needed = before.min(terms.wanted).saturating_sub(match toll {
+            Toll::None => 0,
+            Toll::Replicas(number) => number,
+            Toll::Kept => kept,
+        });
+        (serving < needed)
+            .then(|| format!("{name} has {serving} ready, published containers instead of {needed}, {kept} kept aside"))
+    }
+
+    fn touches_others(&self, world: &World, id: &ContainerId) -> bool {
+        let records = world.records();
+        let record = self.known.get(id).or_else(|| records.get(id));
+        record.is_some_and(|record| {
+            record.project != self.project
+                || record.container.one_off
+                || !self.terms.contains_key(&record.container.service)
+        })
+    }
+}
+
+impl Witness for Invariants {
+    fn judge(&self, world: &World, id: &ContainerId) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.touches_others(world, id) {
+            problems.push(format!("I3: {id} is none of the project's considered services' containers"));
+        }
+        for (name, terms) in &self.terms {
+            let tolls = match terms.service.update.order {
+                // No replica is missed at any time.
+                Order::StartFirst => vec![("I1", Toll::None)],
+                // As many replicas are missed at a time as the user has said, and all of them can be put back.
+                Order::StopFirst => vec![
+                    ("I1", Toll::Replicas(terms.service.update.parallelism.unwrap_or(usize::MAX))),
+                    ("I2", Toll::Kept),
+                ],
+            };
+            for (law, toll) in tolls {
+                problems.extend(self.lack(world, name, terms, toll).map(|lack| format!("{law}: {lack}")));
+            }
+        }
+        problems
+    }
+}
+
+fn is_of(record: &Record, project: &ProjectName, service: &ServiceName) -> bool {
+    record.project == *project && !record.container.one_off && record.container.service == *service
+}
+
+/// Whether a container carries all of its service's names.
+fn is_published(record: &Record, service: &Service) -> bool {
+    service.aliases.iter().all(|(network, names)| {
+        let attachment = record.container.networks.get(network);
+        attachment.is_some_and(|attachment| names.iter().all(|name| attachment.aliases.contains(name)))
+    })
+}
+
+/// How many containers a service is to have: what the files say, else as many as there are of the most frequent version
+/// in service, at least one.
+fn wanted(service: &Service, containers: &[&Record], now: Duration) -> usize {
+    if let Some(replicas) = service.replicas {
+        return replicas as usize;
+    }
+    let mut counts = BTreeMap::<_, usize>::new();
+    for record in containers {
+        let container = record.observe(now);
+        let is_sick = match container.health {
+            None | Some(Health::Healthy) => false,
+            Some(Health::Starting) => container.restarts > 0,
+            Some(Health::Unhealthy) => true,
+        };
+        if container.state == State::Running && !is_sick && is_published(record, service) {
+            *counts.entry((container.config_hash, container.image)).or_default() += 1;
+        }
+    }
+    counts.into_values().max().unwrap_or(1)
+}

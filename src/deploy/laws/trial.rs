@@ -1,0 +1,255 @@
+//! Runs deployments and demands of them what has to be true at their end; if it is not, tells the whole story.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::compose::FakeCompose;
+use super::invariants::Invariants;
+use super::scenario::{Scenario, Wish, seconds};
+use crate::cancel::Cancel;
+use crate::deploy::deploy;
+use crate::engine::fake::{Call, Fake, Fault, FaultKind, News, World};
+use crate::engine::patient::Patient;
+use crate::error::{Failure, Kind};
+use crate::report::{Event, Reporter};
+
+/// A world with all that has happened to it.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) world: Rc<World>,
+    /// The time up to which it has got.
+    time: Duration,
+    news: News,
+    lenient: bool,
+    story: Vec<String>,
+}
+
+/// What is returned where laws may turn out to be broken.
+pub(super) type Lawful<T> = Result<T, BrokenLaw>;
+
+/// A law that does not hold, with the story that led to it.
+pub(super) struct BrokenLaw(String);
+
+impl fmt::Debug for BrokenLaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A run that has come to an end.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// `None` if it was killed.
+    pub(super) result: Option<Result<(), Failure>>,
+    pub(super) calls: Vec<Call>,
+    pub(super) invariants: Invariants,
+    /// Whether it had nothing to do.
+    pub(super) planned_nothing: bool,
+    fault: Option<Fault>,
+}
+
+impl Trial {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self {
+            world: Rc::new(World::new(scenario.before.iter().cloned())),
+            time: World::BEGIN,
+            news: scenario.news,
+            lenient: scenario.lenient,
+            story: vec![format!("in scenario: {}", scenario.name)],
+        }
+    }
+
+    /// The same, from now on on its own.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            world: Rc::new(self.world.fork(self.time)),
+            time: self.time,
+            news: self.news,
+            lenient: self.lenient,
+            story: self.story.clone(),
+        }
+    }
+
+    /// Deploys, and demands all that holds for any run, good or bad.
+    pub(super) async fn run(&mut self, wish: &Wish, fault: Option<Fault>) -> Lawful<Ran> {
+        let cancel = Cancel::new();
+        let invariants = Invariants::new(&self.world, wish);
+        let fake = Fake::new(self.world.clone(), fault, self.news, cancel.clone(), Box::new(invariants.clone()));
+        let wish = Rc::new(wish.clone());
+        let compose = FakeCompose::new(fake.clone(), wish.clone());
+        let engine = Patient::new(fake.clone());
+        let reporter = Reports { fake: fake.clone(), planned_nothing: Cell::new(false) };
+        self.tell_start(&wish);
+        let run = deploy(&engine, &compose, &wish.request, &reporter, &cancel);
+        let ended = tokio::time::timeout(seconds(86_400), async {
+            tokio::select! {
+                biased;
+                () = fake.killed() => None,
+                result = run => Some(result),
+            }
+        })
+        .await;
+        self.time = self.world.now();
+        self.story.extend(fake.log());
+        self.tell_end(ended.as_ref().ok());
+        self.demand(ended.is_ok(), "every run comes to an end")?;
+        self.demand(fake.violations() == 0, "no invariant is broken on the way (see !!!)")?;
+        let ran = Ran {
+            result: ended.unwrap_or_default(),
+            calls: fake.calls(),
+            invariants,
+            planned_nothing: reporter.planned_nothing.get(),
+            fault,
+        };
+        self.demand_truth(&ran)?;
+        Ok(ran)
+    }
+
+    /// Deploys without a fault, and demands that it works and that there is nothing to do afterwards.
+    pub(super) async fn converge(&mut self, wish: &Wish) -> Lawful<()> {
+        let ran = self.run(wish, None).await?;
+        self.demand(matches!(ran.result, Some(Ok(()))), "an undisturbed run of a good version succeeds")?;
+        let again = self.run(&wish.clone().unforced(), None).await?;
+        self.demand(again.planned_nothing, "after success, there is nothing left to do")?;
+        let writes = again.calls.iter().any(|call| call.writes);
+        self.demand(!writes, "a run with nothing to do changes nothing")
+    }
+
+    /// Lets time pass.
+    pub(super) async fn rest(&mut self) {
+        self.story.push("… time passes …".to_owned());
+        tokio::time::sleep(seconds(300)).await;
+        self.time = self.world.now();
+    }
+
+    /// What the result says is true.
+    fn demand_truth(&self, ran: &Ran) -> Lawful<()> {
+        let world = &self.world;
+        let invariants = &ran.invariants;
+        match &ran.result {
+            None => return Ok(()),
+            Some(Ok(())) => self.demand_none("success means that all is as wished", &invariants.unconverged(world))?,
+            Some(Err(failure)) => match failure.kind {
+                Kind::Unchanged | Kind::RolledBack => {
+                    self.demand_none("the old containers serve as before", &invariants.replaced(world))?;
+                }
+                Kind::Interrupted | Kind::Terminated => {
+                    self.demand(ran.is_interrupted(), "nobody is told of an interrupt who did not interrupt")?;
+                }
+                Kind::Incomplete | Kind::Unreachable => {}
+                Kind::Usage => self.demand(false, "the command line was fine")?,
+            },
+        }
+        if ran.is_cut_off() || self.lenient && ran.fault.is_some() {
+            return Ok(());
+        }
+        self.demand_none("every service is as well off as before", &invariants.degraded(world))?;
+        if ran.kind() == Some(Kind::Unreachable) {
+            return Ok(());
+        }
+        self.demand_none("nothing is left behind that never ran", &invariants.litter(world))
+    }
+
+    /// Fails with the whole story unless `fine`.
+    pub(super) fn demand(&self, fine: bool, law: &str) -> Lawful<()> {
+        if fine { Ok(()) } else { Err(BrokenLaw(format!("broken law: {law}\n{}\n", self.story.join("\n")))) }
+    }
+
+    /// Fails with the whole story if there are any problems.
+    pub(super) fn demand_none(&self, law: &str, problems: &[impl fmt::Display]) -> Lawful<()> {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        self.demand(problems.is_empty(), &format!("{law}; but: {}", problems.join("; ")))
+    }
+
+    fn tell_start(&mut self, wish: &Wish) {
+        let now = self.world.now();
+        self.story.push("there is:".to_owned());
+        for record in self.world.records().values() {
+            let container = record.observe(now);
+            let names: Vec<_> = container
+                .networks
+                .iter()
+                .map(|(network, attachment)| format!("{network}: {}", attachment.aliases.join(", ")))
+                .collect();
+            self.story.push(format!(
+                "    {:<16} {:?}, {:?}, {:?}, [{}]",
+                container.id.as_str(),
+                container.state,
+                container.health,
+                record.behaviour,
+                names.join("; ")
+            ));
+        }
+        self.story.push("wished for is:".to_owned());
+        for name in wish.considered() {
+            let service = &wish.project.services[&name];
+            self.story.push(format!(
+                "    {name}: {} × {:?}, {:?}, parallelism {:?}, {:?}, forced: {}",
+                service.config_hash,
+                service.replicas,
+                service.update.order,
+                service.update.parallelism,
+                wish.makes[&name].behaviours,
+                wish.request.force_recreate,
+            ));
+        }
+    }
+
+    fn tell_end(&mut self, ended: Option<&Option<Result<(), Failure>>>) {
+        self.story.push(match ended {
+            None => "it hangs".to_owned(),
+            Some(None) => "it is killed".to_owned(),
+            Some(Some(Ok(()))) => "it succeeds".to_owned(),
+            Some(Some(Err(failure))) => format!("it fails as {:?}: {failure}", failure.kind),
+        });
+    }
+}
+
+impl Ran {
+    fn is_interrupted(&self) -> bool {
+        self.fault.is_some_and(|fault| fault.kind == FaultKind::Cancelled)
+    }
+
+    /// What kind of failure it ended with, if it failed.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.result.as_ref()?.as_ref().err().map(|failure| failure.kind)
+    }
+
+    /// Whether it had no chance to leave things in order.
+    fn is_cut_off(&self) -> bool {
+        self.result.is_none() || self.fault.is_some_and(|fault| fault.kind == FaultKind::Gone)
+    }
+}
+
+/// Writes what kerek says into the log.
+#[derive(Debug)]
+struct Reports {
+    fake: Fake,
+    planned_nothing: Cell<bool>,
+}
+
+impl Reporter for Reports {
+    fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Planned { plan, .. } => {
+                self.planned_nothing.set(plan.is_empty());
+                for service in &plan.services {
+                    self.fake.note(&format!(
+                        "     plan  {}: {:?}; discards {:?}; keeps {:?}; steers: {}; because {:?}",
+                        service.service,
+                        service.slots,
+                        service.discarded,
+                        service.kept,
+                        service.steers,
+                        service.reasons
+                    ));
+                }
+            }
+            Event::Step { container, step, .. } => self.fake.note(&format!("     step  {container}: {step:?}")),
+            Event::Warning(text) | Event::Note(text) => self.fake.note(&format!("     says  {text}")),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The containers of the fake engine. A [`World`] outlives the runs that change it.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::behaviour::Behaviour;
+use crate::engine::{Attachment, Container, Error, ErrorKind, Result, State};
+use crate::names::{ContainerId, NetworkName, ProjectName};
+
+/// All containers there are, of any project, and their clock.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// When this copy came into being, and what time it was then.
+    birth: (Instant, Duration),
+    records: RefCell<BTreeMap<ContainerId, Record>>,
+    changes: watch::Sender<()>,
+    made: Cell<usize>,
+}
+
+/// A container: what it is, and where it is in its life.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// Its project.
+    pub(crate) project: ProjectName,
+    /// What does not change by itself; state, health, restarts and addresses here mean nothing.
+    pub(crate) container: Container,
+    /// What it does once started.
+    pub(crate) behaviour: Behaviour,
+    /// The exit code it ends with when it is stopped.
+    pub(crate) stop_code: i64,
+    /// The exit code of every command that is run in it.
+    pub(crate) exec_code: i64,
+    /// Where it is in its life.
+    pub(crate) phase: Phase,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Phase {
+    /// Never started.
+    Created,
+    /// Started at a time of the world's clock and left alone since.
+    Started(Duration),
+    /// Stopped.
+    Stopped,
+    /// Suspended.
+    Paused,
+    /// Removed half-way.
+    Dead,
+}
+
+impl Phase {
+    /// Running since so long before a world begins.
+    pub(crate) fn started_ago(age: Duration) -> Self {
+        Self::Started(World::BEGIN.saturating_sub(age))
+    }
+}
+
+impl World {
+    /// The time at which every world begins, so that there can be containers which were started before.
+    pub(crate) const BEGIN: Duration = Duration::from_secs(86_400);
+
+    /// A world with some containers.
+    pub(crate) fn new(records: impl IntoIterator<Item = Record>) -> Self {
+        let mut by_id = BTreeMap::new();
+        for record in records {
+            let before = by_id.insert(record.container.id.clone(), record);
+            assert_eq!(before, None, "IDs are unique");
+        }
+        let made = Cell::new(by_id.len());
+        Self {
+            birth: (Instant::now(), Self::BEGIN),
+            records: RefCell::new(by_id),
+            changes: watch::Sender::new(()),
+            made,
+        }
+    }
+
+    /// The same as it was at a time since when nothing was done to it, from now on on its own.
+    pub(crate) fn fork(&self, time: Duration) -> Self {
+        Self {
+            birth: (Instant::now(), time),
+            records: RefCell::new(self.records.borrow().clone()),
+            changes: watch::Sender::new(()),
+            made: self.made.clone(),
+        }
+    }
+
+    /// The world's clock.
+    pub(crate) fn now(&self) -> Duration {
+        let (birth, time) = self.birth;
+        time + birth.elapsed()
+    }
+
+    /// When a time of the world's clock will be.
+    pub(super) fn instant(&self, time: Duration) -> Instant {
+        let (birth, then) = self.birth;
+        birth + time.saturating_sub(then)
+    }
+
+    /// All containers by ID.
+    pub(crate) fn records(&self) -> Ref<'_, BTreeMap<ContainerId, Record>> {
+        self.records.borrow()
+    }
+
+    /// A project's containers, in order of ID.
+    pub(crate) fn list(&self, project: &ProjectName) -> Vec<Container> {
+        let now = self.now();
+        let records = self.records.borrow();
+        records.values().filter(|record| record.project == *project).map(|record| record.observe(now)).collect()
+    }
+
+    /// When something changes next without anybody's doing.
+    pub(super) fn next_change(&self) -> Option<Duration> {
+        let now = self.now();
+        self.records.borrow().values().filter_map(|record| record.next_change(now)).min()
+    }
+
+    /// Hears of changes that are somebody's doing.
+    pub(super) fn watch(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// An ID that no container has ever had.
+    pub(crate) fn fresh_id(&self, name: &str) -> ContainerId {
+        self.made.update(|made| made + 1);
+        ContainerId::new(format!("{name}#{}", self.made.get()))
+    }
+
+    /// Adds a container.
+    pub(crate) fn add(&self, record: Record) {
+        self.records.borrow_mut().insert(record.container.id.clone(), record);
+        self.changes.send_replace(());
+    }
+
+    /// Takes a container away, if it is there.
+    pub(crate) fn remove(&self, id: &ContainerId) {
+        self.records.borrow_mut().remove(id);
+        self.changes.send_replace(());
+    }
+
+    /// Changes a container, which has to be there.
+    pub(super) fn change(&self, id: &ContainerId, change: impl FnOnce(&mut Record) -> Result<()>) -> Result<()> {
+        let mut records = self.records.borrow_mut();
+        let result = match records.get_mut(id) {
+            Some(record) => change(record),
+            None => Err(refused(format!("no such container: {id}"))),
+        };
+        drop(records);
+        self.changes.send_replace(());
+        result
+    }
+}
+
+impl Record {
+    /// The container as an engine would show it at a time of the world's clock.
+    pub(crate) fn observe(&self, now: Duration) -> Container {
+        let mut container = self.container.clone();
+        let stopped = State::Exited { code: self.stop_code, out_of_memory: false };
+        (container.state, container.health, container.restarts) = match self.phase {
+            Phase::Created => (State::Created, None, 0),
+            Phase::Started(since) => self.behaviour.after(now.saturating_sub(since)),
+            Phase::Stopped => (stopped, None, 0),
+            Phase::Paused => (State::Paused, None, 0),
+            Phase::Dead => (State::Dead, None, 0),
+        };
+        container.healthcheck = self.behaviour.healthcheck();
+        if !matches!(container.state, State::Running | State::Paused) {
+            for attachment in container.networks.values_mut() {
+                attachment.address.clear();
+            }
+        }
+        container
+    }
+
+    /// Whether it does a service's work, in truth.
+    pub(crate) fn is_ready(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::Started(since) if self.behaviour.is_ready(now.saturating_sub(since)))
+    }
+
+    pub(super) fn start(&mut self, now: Duration) -> Result<()> {
+        match self.observe(now).state {
+            State::Running | State::Restarting => Ok(()),
+            State::Paused | State::Dead => Err(refused("cannot start a paused or dead container".into())),
+            State::Created | State::Exited { .. } if self.behaviour.process == super::Process::RefusesToStart => {
+                Err(refused("executable file not found".into()))
+            }
+            State::Created | State::Exited { .. } => {
+                self.phase = Phase::Started(now);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Duration) {
+        if matches!(self.observe(now).state, State::Running | State::Restarting | State::Paused) {
+            self.phase = Phase::Stopped;
+        }
+    }
+
+    pub(super) fn connect(&mut self, network: &NetworkName, attachment: &Attachment) -> Result<()> {
+        let mut attachment = attachment.clone();
+        // The engine gives back the same address (measured).
+        attachment.address = format!("10.0.0.{}", self.container.number);
+        match self.container.networks.insert(network.clone(), attachment) {
+            None => Ok(()),
+            Some(before) => {
+                self.container.networks.insert(network.clone(), before);
+                Err(refused(format!("endpoint already exists in network {network}")))
+            }
+        }
+    }
+
+    fn next_change(&self, now: Duration) -> Option<Duration> {
+        let Phase::Started(since) = self.phase else { return None };
+        self.behaviour.next_change(now.saturating_sub(since)).map(|time| since + time)
+    }
+}
+
+pub(super) fn refused(message: String) -> Error {
+    Error { kind: ErrorKind::Refused, call: "fake call".to_owned(), message }
+}
