@@ -1,7 +1,7 @@
 //! The planner: what has to happen so that what is there becomes what is wanted.
 //!
 //! [`plan`] is a pure function: no I/O, no clock, no chance. The same inputs give the same plan, in whatever order the
-//! engine lists its containers. Dry runs print the plan, [`super::roll`] carries it out, tests check laws on it.
+//! engine lists its containers. Dry runs print the plan, `super::roll` carries it out, tests check laws on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

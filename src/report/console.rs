@@ -1,7 +1,7 @@
 //! The one place that writes to standard output and standard error: data to the former, words for people to the latter.
 //!
 //! A reader that has gone away (`kerek … | head`) is no failure: what it would have got is dropped. What is written
-//! here is expected to be escaped already, but for the failures that [`failure`] puts into words.
+//! here is expected to be escaped already, but for the failures that [`fail`] puts into words.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

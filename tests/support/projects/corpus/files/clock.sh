@@ -1,3 +1,4 @@
+#!/bin/sh
 while sleep 60; do
     date
 done
