@@ -366,7 +366,9 @@ fn killed_runs_are_repaired_by_the_next() {
             project.kerek(&["deploy"]).success();
             project.set("VERSION", "v1");
             let output = run_until(&project, &["deploy"], moment, "KILL");
-            assert_eq!(output.code, None, "{context}: {output}");
+            // The removal is its last step: it may be through before the signal arrives.
+            let is_through = moment == "removed" && output.code == Some(0);
+            assert!(output.code.is_none() || is_through, "{context}: {output}");
             let serving = project.service("web").into_iter().filter(|container| container.state == "running").count();
             let least = if order == "start-first" { 2 } else { 1 };
             assert!(serving >= least, "{context}: {serving} running");
