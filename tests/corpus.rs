@@ -49,6 +49,7 @@ corpus! {
     include: ["web"];
     ipc_service: ["web", "reader"];
     labels_logging: ["web"];
+    label_file: ["web"];
     limits: ["web"];
     mac_address: ["web"];
     named_volume: ["web"];
@@ -79,6 +80,8 @@ corpus! {
     start_first: ["web"];
     static_address: ["web"];
     tmpfs: ["web"];
+    volumes_from: ["web", "backup"];
+    volumes_from_member: ["web"];
 }
 
 // --- whole stacks
@@ -105,11 +108,8 @@ corpus! {
 corpus! {
     container_name: ["web"] pending "the old container is not renamed yet";
     depends_on_restart: ["db"] pending "dependents are not restarted yet";
-    label_file: ["web"] pending "the hash does not follow label_file yet";
     links: ["db"] pending "links lead to the name of the container that was replaced";
     undeclared_dependency: ["web"] pending "services that are missing are started one after the other";
-    volumes_from: ["web", "backup"] pending "the hash does not follow volumes_from yet";
-    volumes_from_member: ["web"] pending "the hash does not follow volumes_from yet";
 }
 
 /// Services whose containers end when their work is done, by file. Compose starts whatever does not run again with each

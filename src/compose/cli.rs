@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Compose, Creation, Loaded, Project, model, variables};
+use super::{Compose, Creation, Loaded, Project, hashing, model, variables};
 use crate::cancel::Cancel;
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
@@ -260,7 +260,7 @@ impl Compose for ComposeCli<'_> {
         if loaded.project.services.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let input = model::join_containers(&loaded.model, &loaded.project, containers).map_err(anyhow::Error::new)?;
+        let input = hashing::input(&loaded.model, &loaded.project, containers).map_err(anyhow::Error::new)?;
         let command = self
             .bare_command()
             .args(self.options.arguments())
@@ -273,6 +273,32 @@ impl Compose for ComposeCli<'_> {
             return Err(anyhow!("`{line}` gave no hash for the service {missing}").into());
         }
         Ok(hashes)
+    }
+
+    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, Failure> {
+        let command = self
+            .command()
+            .args(["--ansi=never", "--progress=plain", "--dry-run", "create", "--no-build", "--pull=never", "--"])
+            .args(services.iter().map(ToString::to_string));
+        let mut kept = BTreeSet::new();
+        let mut changed = BTreeSet::new();
+        let outcome = command
+            .run(self.cancel.token(), |line| {
+                if let Some((container, state)) = parse_rehearsal(line) {
+                    let names = if state.starts_with("Recreat") { &mut changed } else { &mut kept };
+                    names.insert(container.to_owned());
+                }
+            })
+            .await;
+        match outcome {
+            Ok(_) => Ok(kept.difference(&changed).cloned().collect()),
+            Err(error @ process::Error::Cancelled { .. }) => Err(self.explain(error).await),
+            // An image may be missing, for one. Then nobody knows.
+            Err(error) => {
+                tracing::debug!("{error}");
+                Ok(BTreeSet::new())
+            }
+        }
     }
 
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
@@ -296,6 +322,17 @@ impl Compose for ComposeCli<'_> {
             .args(creation.services.iter().map(ToString::to_string));
         self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
         Ok(())
+    }
+}
+
+/// The container's name and what would become of it, from a line such as
+/// ` DRY-RUN MODE -  Container shop-web-1  Recreate`.
+fn parse_rehearsal(line: &str) -> Option<(&str, &str)> {
+    let (_, action) = line.split_once("DRY-RUN MODE -")?;
+    let mut words = action.split_whitespace();
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("Container"), Some(name), Some(state), None) => Some((name, state)),
+        _ => None,
     }
 }
 
@@ -347,6 +384,14 @@ mod tests {
         assert_eq!(hashes[&ServiceName::new("web")], "1f3a");
         assert_eq!(hashes[&ServiceName::new("db")], "9bc0");
         assert_eq!(hashes.len(), 2);
+    }
+
+    #[test]
+    fn reads_what_compose_would_do() {
+        let read = parse_rehearsal(" DRY-RUN MODE -  Container shop-web-1  Recreate ");
+        assert_eq!(read, Some(("shop-web-1", "Recreate")));
+        assert_eq!(parse_rehearsal(" DRY-RUN MODE -  Network shop_default  Created"), None);
+        assert_eq!(parse_rehearsal("Container shop-web-1 Running"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod duration;
 pub mod files;
+mod hashing;
 pub mod hooks;
 pub mod model;
 pub mod order;
@@ -47,9 +48,9 @@ pub struct Service {
     pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
     /// Settings of which only one container can make use at a time.
     pub exclusive: Vec<Exclusive>,
-    /// Other services whose namespaces its containers join (`network_mode`, `ipc` or `pid` of `service:…`), and the
-    /// key that says so.
-    pub joins: BTreeMap<&'static str, ServiceName>,
+    /// Other services whose containers its own cannot outlive, by the key that says so: they share namespaces
+    /// (`network_mode`, `ipc` or `pid` of `service:…`) or volumes (`volumes_from`).
+    pub joins: BTreeMap<&'static str, BTreeSet<ServiceName>>,
     /// Whether its containers are known to end when their work is done: the files say `restart: "no"`, or another
     /// service waits for its completion.
     pub may_complete: bool,
@@ -90,12 +91,16 @@ pub trait Compose {
     async fn load(&self, services: &[ServiceName]) -> Result<Loaded, crate::error::Failure>;
 
     /// Compose's config hash of each service of a loaded project. `containers` tells today's container of each service
-    /// whose namespace another one joins.
+    /// that another one joins.
     async fn hashes(
         &self,
         loaded: &Loaded,
         containers: &BTreeMap<ServiceName, crate::names::ContainerId>,
     ) -> Result<BTreeMap<ServiceName, String>, crate::error::Failure>;
+
+    /// Names of the existing containers of services that Compose, were it to update them now, would leave as they are.
+    /// Empty if it cannot tell.
+    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, crate::error::Failure>;
 
     /// Names of all services in the files, also of those whose profiles are not enabled.
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, crate::error::Failure>;

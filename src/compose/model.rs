@@ -13,7 +13,7 @@ use super::files::{Files, Kind};
 use super::hooks::Hooks;
 use super::policy::{Drain, FailureAction, UpdatePolicy};
 use super::{Exclusive, Order, Project, Service, duration};
-use crate::names::{ContainerId, NetworkName, ProjectName, ServiceName};
+use crate::names::{NetworkName, ProjectName, ServiceName};
 
 /// What is wrong with a model.
 #[derive(Debug, thiserror::Error)]
@@ -76,59 +76,28 @@ fn awaited(services: &BTreeMap<String, wire::Service>) -> BTreeSet<ServiceName> 
         .collect()
 }
 
-/// The model with each `network_mode`, `ipc` or `pid` of `service:…` replaced by the container that the service
-/// stands for today: Compose computes config hashes after that replacement. Configs that are empty get a content, which
-/// is in no hash, so that Compose accepts them; disabled services that others could do with get a stand-in for the same
-/// reason. Returns the text to feed back to Compose.
-///
-/// Services without a container are left as they are: whatever joins them is new as well.
-pub fn join_containers(
-    yaml: &str,
-    project: &Project,
-    containers: &BTreeMap<ServiceName, ContainerId>,
-) -> Result<String, Error> {
-    let files = project.services.values().flat_map(|service| &service.files.copied);
-    let emptied: BTreeSet<_> = files.filter_map(|file| file.emptied()).collect();
-    // Compose leaves disabled services out, but not what depends on them by `required: false`.
-    let dependencies = project.services.values().flat_map(|service| &service.depends_on);
-    let disabled: BTreeSet<_> = dependencies.filter(|name| !project.services.contains_key(*name)).collect();
-    if emptied.is_empty() && disabled.is_empty() && project.services.values().all(|service| service.joins.is_empty()) {
-        return Ok(yaml.to_owned());
-    }
-    let mut model: Value = from_yaml(yaml)?;
-    if let Some(Value::Object(services)) = model.get_mut("services") {
-        // A hash does not depend on what they are.
-        services.extend(disabled.into_iter().map(|name| (name.to_string(), serde_json::json!({ "image": "none" }))));
-    }
-    for name in emptied {
-        if let Some(Value::Object(config)) = model.pointer_mut(&format!("/configs/{}", pointer(name))) {
-            config.insert("content".into(), Value::String(" ".into()));
-        }
-    }
-    for (name, service) in &project.services {
-        for (key, other) in &service.joins {
-            if let Some(id) = containers.get(other)
-                && let Some(value) = model.pointer_mut(&format!("/services/{}/{key}", pointer(name.as_str())))
-            {
-                *value = Value::String(format!("container:{id}"));
-            }
-        }
-    }
-    // JSON is YAML.
-    Ok(model.to_string())
-}
-
-/// Escapes a name for a JSON pointer.
-fn pointer(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-fn from_yaml<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, Error> {
+pub(super) fn from_yaml<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T, Error> {
     serde_saphyr::from_str(yaml).map_err(|error| {
         // The rest of the message quotes the model, which may hold secrets.
         let message = error.without_snippet().to_string();
         Error::Unexpected(message.lines().next().unwrap_or_default().to_owned())
     })
+}
+
+/// The services whose namespaces or volumes a service's containers share, by the key that says so.
+fn joins(wire: &wire::Service) -> BTreeMap<&'static str, BTreeSet<ServiceName>> {
+    let namespaces = [("network_mode", &wire.network_mode), ("ipc", &wire.ipc), ("pid", &wire.pid)]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_deref()?.strip_prefix("service:")?)));
+    let volumes = wire.volumes_from.iter().filter(|from| !from.starts_with("container:")).map(|from| {
+        let name = from.split_once(':').map_or(from.as_str(), |(name, _mode)| name);
+        ("volumes_from", name)
+    });
+    let mut joins: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (key, name) in namespaces.chain(volumes) {
+        joins.entry(key).or_default().insert(ServiceName::new(name));
+    }
+    joins
 }
 
 fn service(
@@ -143,13 +112,7 @@ fn service(
         return Err(Error::Invalid { service: name.clone(), key: "pre_start".into(), problem });
     }
     let exclusive = exclusive(&wire);
-    let joins = [("network_mode", &wire.network_mode), ("ipc", &wire.ipc), ("pid", &wire.pid)]
-        .into_iter()
-        .filter_map(|(key, value)| {
-            let other = value.as_deref()?.strip_prefix("service:")?;
-            Some((key, ServiceName::new(other)))
-        })
-        .collect();
+    let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
     Ok(Service {
         config_hash: String::new(),
@@ -348,6 +311,8 @@ mod wire {
     #[derive(Deserialize)]
     pub(super) struct Service {
         pub(super) image: Option<String>,
+        #[serde(default)]
+        pub(super) volumes_from: Vec<String>,
         pub(super) scale: Option<u32>,
         pub(super) deploy: Option<Deploy>,
         #[serde(default)]
@@ -582,34 +547,6 @@ mod tests {
         .expect("valid");
         let keys: Vec<_> = service.exclusive.iter().map(|item| format!("{}={}", item.key, item.value)).collect();
         assert_eq!(keys, ["container_name=one", "ports=8080:80", "networks.default.ipv4_address=10.0.0.9"]);
-    }
-
-    #[test]
-    fn joins_todays_containers() {
-        let yaml = "name: shop\nservices:\n  a:\n    image: a\n  b:\n    image: b\n    network_mode: service:a\n    command: [\"$$HOME\"]\n";
-        let project = parse(yaml).expect("valid");
-        let containers = BTreeMap::from([(ServiceName::new("a"), ContainerId::new("1f3a"))]);
-        let joined = join_containers(yaml, &project, &containers).expect("valid");
-        assert!(joined.contains(r#""network_mode":"container:1f3a""#), "{joined}");
-        assert!(joined.contains("$$HOME"), "dollars stay escaped: {joined}");
-        assert_eq!(join_containers(yaml, &project, &BTreeMap::new()).expect("valid").matches("service:a").count(), 1);
-    }
-
-    #[test]
-    fn optional_dependencies_on_disabled_services_can_be_fed_back() {
-        let yaml = "name: shop\nservices:\n  a:\n    image: a\n    depends_on:\n      b: {condition: service_started, required: false}\n";
-        let project = parse(yaml).expect("valid");
-        let text = join_containers(yaml, &project, &BTreeMap::new()).expect("valid");
-        assert!(text.contains(r#""b":{"image":"none"}"#), "{text}");
-    }
-
-    #[test]
-    fn empty_configs_can_be_fed_back() {
-        let yaml = "name: shop\nservices:\n  a:\n    image: a\n    configs: [{source: empty}]\nconfigs:\n  empty: {name: shop_empty}\n";
-        let project = parse(yaml).expect("valid");
-        let text = join_containers(yaml, &project, &BTreeMap::new()).expect("valid");
-        assert!(text.contains(r#""empty":{"content":" ","name":"shop_empty"}"#), "{text}");
-        assert_eq!(project.services[&ServiceName::new("a")].files.copied[0].file(), None, "nothing to copy");
     }
 
     #[test]

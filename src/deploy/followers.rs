@@ -42,5 +42,5 @@ pub(super) fn later(project: &Project, plan: &Plan) -> BTreeSet<ServiceName> {
 
 /// Each service that follows another, with that other one.
 fn pairs(project: &Project) -> impl Iterator<Item = (&ServiceName, &ServiceName)> {
-    project.services.iter().flat_map(|(name, service)| service.joins.values().map(move |host| (name, host)))
+    project.services.iter().flat_map(|(name, service)| service.joins.values().flatten().map(move |host| (name, host)))
 }

@@ -5,6 +5,7 @@
 
 mod aftermath;
 mod condition;
+mod doubts;
 mod exchange;
 mod files;
 mod followers;
@@ -65,9 +66,9 @@ pub struct Preview {
 
 /// Finds out what [`deploy`] would do. Changes nothing.
 pub async fn preview<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Preview, Failure> {
-    let (project, containers) = observe(engine, compose, &request.services).await?;
+    let (mut project, containers) = observe(engine, compose, &request.services).await?;
     let mut options = options(engine, &project, &containers, request).await?;
-    let plan = followers::plan(&project, &containers, &mut options)?;
+    let plan = doubts::plan(compose, &mut project, &containers, &mut options).await?;
     files::refuse(&project, &plan)?;
     Ok(Preview { plan, containers })
 }
@@ -84,7 +85,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     let (mut project, mut before) = observe(engine, compose, &request.services).await?;
     let name = project.name.clone();
     let mut options = options(engine, &project, &before, request).await?;
-    let plan = followers::plan(&project, &before, &mut options)?;
+    let plan = doubts::plan(compose, &mut project, &before, &mut options).await?;
     files::refuse(&project, &plan)?;
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
     // Services that live in containers of others come after them, in a pass of their own: only then is it known whose
@@ -101,7 +102,7 @@ pub async fn deploy<E: Engine, C: Compose>(
         }
         (project, before) = observe(engine, compose, &request.services).await?;
         options = Options { considered: later, ..Options::default() };
-        rest = followers::plan(&project, &before, &mut options)?;
+        rest = doubts::plan(compose, &mut project, &before, &mut options).await?;
     }
     if request.wait {
         aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
@@ -137,16 +138,17 @@ async fn observe<E: Engine, C: Compose>(
     Ok((loaded.project, containers))
 }
 
-/// The container that each service stands for where another service joins its namespaces.
+/// The container that each service stands for where another service joins it: the one that Compose chooses, too.
 fn representatives(loaded: &Loaded, containers: &[Container]) -> BTreeMap<ServiceName, ContainerId> {
-    let joined: BTreeSet<_> = loaded.project.services.values().flat_map(|service| service.joins.values()).collect();
+    let joined: BTreeSet<_> =
+        loaded.project.services.values().flat_map(|service| service.joins.values().flatten()).collect();
     joined
         .into_iter()
         .filter_map(|name| {
             let first = containers
                 .iter()
                 .filter(|container| !container.one_off && container.service == *name)
-                .min_by_key(|container| (!condition::is_serving(container), container.number, &container.id))?;
+                .min_by_key(|container| (!condition::is_serving(container), &container.name))?;
             Some((name.clone(), first.id.clone()))
         })
         .collect()

@@ -227,7 +227,7 @@ fn reason_in_words(reason: &Reason) -> String {
         Reason::Missing => "no container yet".to_owned(),
         Reason::ConfigChanged { old, new } => format!("config changed {} → {}", hash(old), hash(new)),
         Reason::ParentReplaced { service } => {
-            format!("lives in a container of {}, which is replaced", words::safe(service.as_str()))
+            format!("shares what a container of {} has, which is replaced", words::safe(service.as_str()))
         }
         Reason::FileChanged { path } => format!("content of {} changed", words::safe(path)),
         Reason::Forced => "asked for by --force-recreate".to_owned(),

@@ -106,6 +106,18 @@ impl Compose for FakeCompose {
         .await
     }
 
+    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, Failure> {
+        self.call("rehearse".to_owned(), false, |world| {
+            let containers = world.list(&self.wish.project.name).into_iter();
+            Ok(containers
+                .filter(|container| !container.one_off && services.contains(&container.service))
+                .filter(|container| container.config_hash == self.wish.project.services[&container.service].config_hash)
+                .map(|container| container.name)
+                .collect())
+        })
+        .await
+    }
+
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
         self.call("services".to_owned(), false, |_| Ok(self.wish.project.services.keys().cloned().collect())).await
     }
