@@ -41,11 +41,12 @@ impl Docker {
         String::from_utf8(output.stdout).expect("it is UTF-8")
     }
 
-    /// The first line that a failing command prints to standard error, having exited with the given code.
+    /// The first line that kerek prints to standard error, having failed with the given code. With `--debug`, docker may
+    /// have said something of its own before.
     fn complaint(&self, code: i32, line: &str) -> String {
         let output = self.run(line).code(code).get_output().clone();
         let text = String::from_utf8(output.stderr).expect("it is UTF-8");
-        text.lines().next().unwrap_or_default().to_owned()
+        text.lines().find(|line| line.starts_with("Error: ")).unwrap_or(&text).to_owned()
     }
 }
 
