@@ -64,6 +64,8 @@ ensure_packages() {
     if debian_release >/dev/null && [[ ! -e /etc/ssl/certs/ca-certificates.crt ]]; then
         missing+=(ca-certificates)
     fi
+    # What reaches throw-away hosts.
+    command -v ssh >/dev/null || missing+=(openssh-client)
     if $ci; then
         command -v git >/dev/null || missing+=(git)
         command -v shellcheck >/dev/null || missing+=(shellcheck)
