@@ -58,16 +58,22 @@ export_line() {
 }
 
 ensure_packages() {
-    local ci=$1 missing=()
+    local ci=$1 program missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v curl >/dev/null || missing+=(curl)
     if debian_release >/dev/null && [[ ! -e /etc/ssl/certs/ca-certificates.crt ]]; then
         missing+=(ca-certificates)
     fi
-    # What reaches throw-away hosts.
+    # What the tests of run-with-ssh-config call, over an sshd that they start themselves.
     command -v ssh >/dev/null || missing+=(openssh-client)
+    [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
+    for program in fish git rsync tcsh zsh; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    # Another engine to test with. The names, the network and the processes of its containers are others' business.
+    command -v podman >/dev/null ||
+        missing+=(podman aardvark-dns catatonit netavark nftables slirp4netns uidmap)
     if $ci; then
-        command -v git >/dev/null || missing+=(git)
         command -v shellcheck >/dev/null || missing+=(shellcheck)
     fi
     ((${#missing[@]} == 0)) || apt_install "${missing[@]}"

@@ -17,6 +17,10 @@ pub enum Kind {
     RolledBack,
     /// Stopped half-way; the same command run again goes on from there.
     Incomplete,
+    /// A program that the user gave could not be run.
+    NotExecutable,
+    /// A program that the user gave was not found.
+    NotFound,
     /// Ended by the user's interrupt (SIGINT).
     Interrupted,
     /// Ended by a termination signal (SIGTERM).
@@ -33,6 +37,9 @@ impl Kind {
             Self::Unreachable => 3,
             Self::RolledBack => 4,
             Self::Incomplete => 5,
+            // What shells exit with for the same reasons.
+            Self::NotExecutable => 126,
+            Self::NotFound => 127,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

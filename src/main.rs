@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use kerek::cli;
 use kerek::error::Failure;
 use kerek::report::console;
+use kerek::ssh::wrapper::folder;
 use kerek::{process, text};
 
 fn main() -> ExitCode {
     if let Some((message, code)) = process::become_child(std::env::args_os()) {
         console::err(&format!("{}\n", text::escape(&message)));
         return ExitCode::from(code);
+    }
+    if let Some(code) = folder::become_keeper(std::env::args_os()) {
+        return code;
     }
     if let Ok(executable) = std::env::current_exe() {
         process::supervise_with(executable);

@@ -52,6 +52,11 @@ name! {
     NetworkName
 }
 
+name! {
+    /// A volume's name on the engine, such as `shop_data`.
+    VolumeName
+}
+
 impl ContainerId {
     /// The first twelve characters, as engines print IDs for people.
     #[must_use]

@@ -3,7 +3,12 @@
 //! Children run in process groups of their own, so that a Ctrl-C reaches kerek alone and kerek decides what becomes of
 //! them. None outlives kerek: a cancelled or dropped child is ended with its group, and where the system can do it
 //! (Linux), the kernel kills a child whose kerek was killed.
+//!
+//! [`Command::run`] is for children that do a job and end; [`running`] has those that are there for longer.
 
+pub mod running;
+
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -21,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Lines of a failed child's stderr that its error shows.
 const TAIL: usize = 20;
 
+/// Becomes the program in its arguments, without ears for signals that are meant for kerek.
+const DEAF: &str = r#"trap "" HUP INT QUIT TERM; exec "$@""#;
+
 /// First argument that makes the executable become one of its own children, see [`become_child`].
 const CHILD_ARGUMENT: &str = "__child";
 
@@ -34,6 +42,8 @@ pub struct Command {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, Option<OsString>)>,
     input: Option<Vec<u8>>,
+    tells_all: bool,
+    asks: bool,
 }
 
 /// What a child that succeeded has printed.
@@ -79,7 +89,14 @@ fn said(stderr: &[String]) -> String {
 impl Command {
     /// A child that runs `program` as found in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), input: None }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: None,
+            tells_all: false,
+            asks: false,
+        }
     }
 
     /// Adds an argument.
@@ -117,16 +134,34 @@ impl Command {
         self
     }
 
+    /// Treats stdout like stderr: [`Command::run`] hands out its lines as they come, and returns nothing of it.
+    #[must_use]
+    pub fn tell_all(mut self) -> Self {
+        self.tells_all = true;
+        self
+    }
+
+    /// Lets the child ask on the terminal: it stays in kerek's own process group, since others are stopped when they
+    /// read from a terminal. The signals that a terminal sends are kerek's business nonetheless; the child is deaf to
+    /// them, and to SIGTERM.
+    #[must_use]
+    pub fn ask(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
     /// Runs the child to its end. Each line on its stderr is handed to `on_line`, escaped, as it comes.
-    pub async fn run(self, cancel: &CancellationToken, mut on_line: impl FnMut(&str)) -> Result<Output, Error> {
+    pub async fn run(self, cancel: &CancellationToken, on_line: impl FnMut(&str)) -> Result<Output, Error> {
         let command = self.to_string();
         tracing::debug!("run: {command}");
-        let mut child = self.spawn().map_err(|source| Error::Spawn { command: command.clone(), source })?;
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child = self.spawn(stdin).map_err(|source| Error::Spawn { command: command.clone(), source })?;
         let group = Group::of(&child);
         let stdin = child.stdin.take();
         let input = self.input.unwrap_or_default();
         let mut stdout = Vec::new();
         let mut stderr = Vec::new();
+        let on_line = RefCell::new(on_line);
         let talk = async {
             let write = async {
                 if let Some(mut stdin) = stdin {
@@ -135,15 +170,17 @@ impl Command {
                 }
             };
             let read = async {
-                if let Some(mut pipe) = child.stdout.take() {
-                    pipe.read_to_end(&mut stdout).await?;
+                match child.stdout.take() {
+                    Some(pipe) if self.tells_all => each_line(pipe, |line| on_line.borrow_mut()(&line)).await?,
+                    Some(mut pipe) => drop(pipe.read_to_end(&mut stdout).await?),
+                    None => {}
                 }
                 std::io::Result::Ok(())
             };
             let listen = async {
                 if let Some(pipe) = child.stderr.take() {
                     each_line(pipe, |line| {
-                        on_line(&line);
+                        on_line.borrow_mut()(&line);
                         if stderr.len() == TAIL {
                             stderr.remove(0);
                         }
@@ -168,15 +205,34 @@ impl Command {
         if status.success() { Ok(Output { stdout }) } else { Err(Error::Failed { command, status, stderr }) }
     }
 
-    fn spawn(&self) -> std::io::Result<tokio::process::Child> {
-        let mut command = match SUPERVISOR.get() {
-            Some(supervisor) => {
-                let mut command = tokio::process::Command::new(supervisor);
-                command.arg(CHILD_ARGUMENT).arg(std::process::id().to_string()).arg(&self.program);
-                command
-            }
-            None => tokio::process::Command::new(&self.program),
-        };
+    /// Turns this process into the child, with the standard streams of this process; returns only if that fails. What
+    /// signals and destructors do is for the caller to think of: from here on there is no kerek any more.
+    pub fn exec(self) -> std::io::Error {
+        tracing::debug!("become: {self}");
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.arguments);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        std::os::unix::process::CommandExt::exec(&mut command)
+    }
+
+    fn spawn(&self, stdin: Stdio) -> std::io::Result<tokio::process::Child> {
+        let mut words: Vec<&OsStr> = Vec::new();
+        let parent = std::process::id().to_string();
+        if let Some(supervisor) = SUPERVISOR.get() {
+            words.extend([supervisor.as_os_str(), CHILD_ARGUMENT.as_ref(), parent.as_ref()]);
+        }
+        if self.asks {
+            // What a shell ignores, the program that it becomes ignores, too.
+            words.extend(["sh", "-c", DEAF, "sh"].map(OsStr::new));
+        }
+        words.push(&self.program);
+        let mut command = tokio::process::Command::new(words[0]);
+        command.args(&words[1..]);
         // A plugin's socket is for the plugin, not for its children.
         command.args(&self.arguments).env_remove(crate::cancel::PLUGIN_SOCKET);
         for (name, value) in &self.environment {
@@ -185,13 +241,10 @@ impl Command {
                 None => command.env_remove(name),
             };
         }
-        command
-            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
+        if !self.asks {
+            command.process_group(0);
+        }
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
     }
 }
 
@@ -208,7 +261,10 @@ impl std::fmt::Display for Command {
 }
 
 /// Reads lines until the end, tolerating any bytes; very long lines are cut.
-async fn each_line(pipe: impl tokio::io::AsyncRead + Unpin, mut handle: impl FnMut(String)) -> std::io::Result<()> {
+pub(crate) async fn each_line(
+    pipe: impl tokio::io::AsyncRead + Unpin,
+    mut handle: impl FnMut(String),
+) -> std::io::Result<()> {
     const LONGEST: usize = 4096;
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
@@ -225,6 +281,7 @@ async fn each_line(pipe: impl tokio::io::AsyncRead + Unpin, mut handle: impl FnM
 }
 
 /// A child's process group, killed when this is dropped: whatever a child leaves running ends with it.
+#[derive(Debug)]
 struct Group(Option<rustix::process::Pid>);
 
 impl Group {

@@ -38,7 +38,9 @@ corpus! {
     config_content: ["web"];
     config_environment: ["web"];
     config_file: ["web"];
+    container_name: ["web"];
     depends_on: ["web"];
+    depends_on_restart: ["db"];
     dollars: ["web"];
     env_file: ["web", "worker"];
     extends: ["web"];
@@ -51,6 +53,7 @@ corpus! {
     labels_logging: ["web"];
     label_file: ["web"];
     limits: ["web"];
+    links: ["db"];
     mac_address: ["web"];
     named_volume: ["web"];
     names: ["web"];
@@ -80,6 +83,7 @@ corpus! {
     start_first: ["web"];
     static_address: ["web"];
     tmpfs: ["web"];
+    undeclared_dependency: ["web"];
     volumes_from: ["web", "backup"];
     volumes_from_member: ["web"];
 }
@@ -103,22 +107,15 @@ corpus! {
     stack_web_db: ["web"];
 }
 
-// --- pending
-
-corpus! {
-    container_name: ["web"] pending "the old container is not renamed yet";
-    depends_on_restart: ["db"] pending "dependents are not restarted yet";
-    links: ["db"] pending "links lead to the name of the container that was replaced";
-    undeclared_dependency: ["web"] pending "services that are missing are started one after the other";
-}
-
 /// Services whose containers end when their work is done, by file. Compose starts whatever does not run again with each
 /// `up`, even if it has just told that all is well.
 const ONE_SHOT: [(&str, &str); 4] =
     [("depends_on", "completed"), ("one_shot", "job"), ("stack_full", "migrate"), ("stack_permissions", "prepare")];
 
-/// Services that are started again as one that they depend on by `restart: true` is replaced, by file.
-const STARTED_AGAIN: [(&str, &str); 1] = [("depends_on_restart", "web")];
+/// Services that are started again as one that they depend on by `restart: true` is replaced, by file. To Compose, a link
+/// is such a dependency.
+const STARTED_AGAIN: [(&str, &str); 3] =
+    [("depends_on_restart", "web"), ("links", "web"), ("stack_services", "delivery")];
 
 /// A file and what is special about it.
 struct Case {

@@ -24,7 +24,9 @@ services:
       retries: 1
       start_interval: 100ms
       start_period: 1s
-    deploy: {update_config: {order: "${ORDER:-stop-first}"}}
+    deploy:
+      replicas: ${REPLICAS:-1}
+      update_config: {order: "${ORDER:-stop-first}"}
     x-kerek: {drain: 0s}
 volumes:
   diary:
@@ -38,7 +40,6 @@ fn a_named_volume_keeps_its_data() {
 }
 
 #[test]
-#[ignore = "anonymous volumes are not carried over yet"]
 fn an_anonymous_volume_keeps_its_data() {
     keeps_its_data("anonymous", "");
 }
@@ -73,6 +74,69 @@ fn keeps_its_data(label: &str, volume: &str) {
         expected.push(version);
         assert_eq!(diary(&project), expected, "{order}");
         assert_eq!(volumes(&project), volumes_at_first, "the same volume, and no other is left");
+    }
+}
+
+#[test]
+fn renewed_anonymous_volumes_are_empty() {
+    for order in ORDERS {
+        let mut project = Project::new("renewed", DIARY);
+        project.set("VOLUME", "");
+        project.set("ORDER", order);
+        project.kerek(&["deploy"]).success();
+        let first = volumes(&project);
+        project.set("VERSION", "v1");
+        // One that fails renews nothing.
+        project.set("HEALTH", "bad");
+        project.kerek(&["deploy", "--renew-anon-volumes"]).exits(4);
+        assert_eq!(volumes(&project), first);
+        project.set("HEALTH", "ok");
+        project.kerek(&["deploy", "--renew-anon-volumes"]).success();
+        assert_eq!(diary(&project), ["v1"]);
+        let second = volumes(&project);
+        assert!(first.is_disjoint(&second) && second.len() == 1, "{second:?}");
+        let all = project.docker(&["volume", "ls", "--quiet"]).success().stdout;
+        assert!(first.iter().all(|volume| !all.contains(volume)), "nobody needs {first:?} any more");
+    }
+}
+
+#[test]
+fn each_replica_keeps_its_own_anonymous_volume() {
+    let mut project = Project::new("replicas", DIARY);
+    project.set("VOLUME", "");
+    project.set("REPLICAS", "3");
+    project.kerek(&["deploy"]).success();
+    let first = volumes(&project);
+    assert_eq!(first.len(), 3);
+    for order in ORDERS {
+        project.set("ORDER", order);
+        project.set("VERSION", order);
+        project.kerek(&["deploy"]).success();
+        assert_eq!(volumes(&project), first, "{order}");
+    }
+    // As with Compose, what a replica leaves is there to be rescued.
+    project.set("REPLICAS", "1");
+    project.kerek(&["deploy"]).success();
+    let all = project.docker(&["volume", "ls", "--quiet"]).success().stdout;
+    let left: Vec<_> = first.iter().filter(|volume| !volumes(&project).contains(*volume)).collect();
+    assert!(left.len() == 2 && left.iter().all(|volume| all.contains(*volume)), "{left:?}");
+    let left: Vec<_> = left.iter().map(|volume| volume.as_str()).collect();
+    project.docker(&[&["volume", "rm"], left.as_slice()].concat()).success();
+}
+
+#[test]
+fn the_plan_tells_who_shares_a_volume() {
+    let mut project = Project::new("shares", DIARY);
+    project.set("VOLUME", "");
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    for (order, options, shares) in
+        [("start-first", [].as_slice(), true), ("start-first", &["-V"], false), ("stop-first", &[], false)]
+    {
+        project.set("ORDER", order);
+        let arguments = [&["deploy", "--dry-run"], options].concat();
+        let stdout = project.kerek(&arguments).success().stdout;
+        assert_eq!(stdout.contains("share the anonymous volume at /data"), shares, "{stdout}");
     }
 }
 

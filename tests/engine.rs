@@ -34,7 +34,7 @@ struct Sandbox {
 impl Sandbox {
     async fn new(name: &str) -> Self {
         let endpoint = Endpoint::resolve(&Selection::from_env("docker")).expect("an endpoint");
-        let socket = endpoint.socket().expect("a unix socket").to_owned();
+        let Endpoint::Unix(socket) = endpoint else { panic!("these tests need an engine behind a unix socket") };
         let api = Api::connect(&socket).await.expect("an engine");
         let image = api.image(IMAGE).await.expect("an answer");
         assert!(image.is_some(), "the image {IMAGE} is missing: run ./scripts/setup.sh first");
@@ -138,7 +138,7 @@ async fn lists_containers_of_a_project_in_every_state() {
     let containers: BTreeMap<_, _> =
         containers.into_iter().map(|container| (container.service.as_str().to_owned(), container)).collect();
     assert_eq!(containers.keys().collect::<Vec<_>>(), ["created", "exited", "running"]);
-    let image = sandbox.api.image(IMAGE).await.expect("an answer").expect("an image");
+    let image = sandbox.api.image(IMAGE).await.expect("an answer").expect("an image").id;
     for (service, container) in &containers {
         assert_eq!(container.name, sandbox.name(service));
         assert_eq!((container.number, container.one_off, container.restarts), (1, false, 0));
@@ -189,13 +189,15 @@ async fn there_is_nothing_to_say_about_what_is_not_there() {
 #[tokio::test]
 async fn an_image_is_known_by_all_its_names() {
     let sandbox = Sandbox::new("image").await;
-    let id = sandbox.api.image(IMAGE).await.expect("an answer").expect("an image");
+    let image = sandbox.api.image(IMAGE).await.expect("an answer").expect("an image");
+    assert!(image.tagged.is_some(), "{image:?}");
+    let id = &image.id;
     assert!(id.as_str().starts_with("sha256:"), "{id}");
     for name in ["docker.io/library/busybox:1.37", id.as_str()] {
-        assert_eq!(sandbox.api.image(name).await.expect("an answer"), Some(id.clone()), "{name}");
+        assert_eq!(sandbox.api.image(name).await.expect("an answer").as_ref(), Some(&image), "{name}");
     }
     for name in ["../containers/x", "No!Name", "a b"] {
-        assert_ne!(sandbox.api.image(name).await.unwrap_or(None), Some(id.clone()), "{name}");
+        assert_ne!(sandbox.api.image(name).await.unwrap_or(None).as_ref(), Some(&image), "{name}");
     }
 }
 

@@ -2,13 +2,15 @@
 //! into, and compared with those that `docker compose up` makes.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::command::Output;
+use support::command::{self, Output};
 use support::project::Project;
 
 #[path = "support/mod.rs"]
@@ -322,6 +324,119 @@ secrets: {key: {environment: KEY}}
     }
     project.set("VERSION", "bad");
     check(project.kerek(&["--debug", "deploy"]).exits(4));
+}
+
+/// A migration before the service starts, another one in a container of its own kind.
+const MIGRATING: &str = r#"
+services:
+  web:
+    image: busybox:1.37
+    command: sh -c 'echo main-$$VERSION >>/log; exec sleep 1000'
+    stop_signal: KILL
+    user: "0"
+    environment: {VERSION: "${VERSION:-v0}"}
+    healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+    volumes: ["./log:/log", "/anonymous"]
+    configs: [inline]
+    pre_start:
+      - command: [sh, -c, "${MIGRATE:-sleep 1; echo first-$$VERSION-$$PRICE-$$(cat /inline) >>/log; touch /anonymous/x}"]
+        environment: {PRICE: 5$$}
+      - image: nginx:stable-alpine
+        command: [sh, -c, "echo second-$$VERSION-$$(id -u) >>/log"]
+        user: "1000"
+    deploy: {replicas: 3, update_config: {order: "${ORDER:-start-first}"}}
+    x-kerek: {drain: 0s}
+configs: {inline: {content: told}}
+"#;
+
+fn migrating(label: &str, order: &str) -> Project {
+    let mut project = Project::new(label, MIGRATING);
+    project.set("DOCKER_CONFIG", newest_compose());
+    project.set("ORDER", order);
+    clear_log(&project);
+    project
+}
+
+/// A client configuration with a Compose that knows `pre_start`, which the set-up script fetches where it is missing.
+fn newest_compose() -> &'static str {
+    static CONFIG: OnceLock<String> = OnceLock::new();
+    CONFIG.get_or_init(|| {
+        let mut setup = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/setup.sh"));
+        setup.args(["--compose", "5.6.1"]);
+        let exports = command::run(setup).success().stdout;
+        let config = exports.lines().find_map(|line| line.strip_prefix("export DOCKER_CONFIG="));
+        // Where it is what everybody uses, there is nothing to tell.
+        config.map_or_else(
+            || {
+                let home = env::home_dir().expect("should have a home");
+                env::var("DOCKER_CONFIG").unwrap_or_else(|_| home.join(".docker").display().to_string())
+            },
+            str::to_owned,
+        )
+    })
+}
+
+/// Those that run hooks, whatever they are labelled as.
+fn hook_containers(project: &Project) -> Vec<String> {
+    let names = project.containers().into_iter().map(|container| container.name);
+    names.filter(|name| name.contains("pre_start")).collect()
+}
+
+#[test]
+fn pre_start_runs_once_before_a_version_starts() {
+    for order in ORDERS {
+        let mut project = migrating("pre-start", order);
+        for version in ["v0", "v1"] {
+            project.set("VERSION", version);
+            let output = project.kerek(&["deploy"]).success();
+            assert_contains(&output.stderr, "running pre_start[1]");
+            let main = format!("main-{version}");
+            let hooks = [format!("first-{version}-5$-told"), format!("second-{version}-1000")];
+            assert_eq!(log(&project), [&hooks[..], &[main.clone(), main.clone(), main]].concat(), "{order}");
+            assert!(hook_containers(&project).is_empty());
+            clear_log(&project);
+        }
+        // Nothing has changed, and more of the same.
+        project.kerek(&["deploy"]).success();
+        project.write("compose.yaml", &MIGRATING.replace("replicas: 3", "replicas: 4"));
+        project.kerek(&["deploy"]).success();
+        assert_eq!(log(&project), ["main-v1"], "{order}");
+    }
+}
+
+#[test]
+fn a_failing_pre_start_stops_nothing() {
+    for order in ORDERS {
+        let mut project = migrating("migration", order);
+        project.kerek(&["deploy"]).success();
+        let before = ids(&project);
+        clear_log(&project);
+        project.set("VERSION", "v1");
+        project.set("MIGRATE", "echo table is locked; exit 7");
+        let output = project.kerek(&["deploy"]).exits(4);
+        assert_contains(&output.stderr, "pre_start[0] ended with code 7");
+        assert_contains(&output.stderr, "table is locked");
+        assert_contains(&output.stderr, "Now web is served by 3 containers of the old version");
+        assert_eq!(ids(&project), before, "{order}");
+        assert!(log(&project).is_empty(), "{order}: {:?}", log(&project));
+    }
+}
+
+#[test]
+fn an_interrupted_pre_start_leaves_nothing() {
+    let mut project = migrating("interrupted", "start-first");
+    project.set("MIGRATE", "echo begun >>/log; sleep 1000");
+    let mut kerek = project.kerek_command(&["deploy"]).stderr(Stdio::null()).spawn().expect("should run kerek");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while log(&project).is_empty() {
+        assert!(Instant::now() < deadline, "the hook should run");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let interrupt = project.command("sh", &["-c", &format!("kill -INT {}", kerek.id())]);
+    command::run(interrupt).success();
+    let status = kerek.wait().expect("should wait for kerek");
+    assert_eq!(status.code(), Some(130));
+    assert!(project.containers().is_empty(), "{:?}", project.containers());
 }
 
 #[track_caller]

@@ -27,6 +27,12 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 pub(super) const CONTAINER_ENGINE: &str = "CONTAINER_ENGINE";
+const PROGRESS: &str = "COMPOSE_PROGRESS";
+const ANSI: &str = "COMPOSE_ANSI";
+
+/// Arguments that an environment variable stands in for, and which.
+pub(super) const FROM_ENVIRONMENT: [(&str, &str); 3] =
+    [("container_engine", CONTAINER_ENGINE), ("progress", PROGRESS), ("ansi", ANSI)];
 
 const IMAGES: &str = "Image options";
 const OUTPUT: &str = "Output options";
@@ -70,6 +76,10 @@ pub struct DeployOptions {
     /// Replace containers even where nothing has changed
     #[arg(long, help_heading = UPDATE)]
     pub force_recreate: bool,
+
+    /// Replace networks whose definition has changed: stops all containers on them for a while
+    #[arg(long, help_heading = UPDATE)]
+    pub recreate_networks: bool,
 
     /// Leave out the services that the named ones depend on
     #[arg(long, help_heading = UPDATE)]
@@ -126,11 +136,11 @@ pub struct DeployOptions {
     pub quiet_pull: bool,
 
     /// How to show progress
-    #[arg(long, value_name = "STYLE", help_heading = OUTPUT)]
+    #[arg(long, value_name = "STYLE", env = PROGRESS, hide_env_values = true, help_heading = OUTPUT)]
     pub progress: Option<Progress>,
 
     /// When to use colours and cursor movements
-    #[arg(long, value_name = "WHEN", help_heading = OUTPUT)]
+    #[arg(long, value_name = "WHEN", env = ANSI, hide_env_values = true, help_heading = OUTPUT)]
     pub ansi: Option<Ansi>,
 
     /// The engine's program: `docker`, `podman`, or a path to one of them
@@ -138,6 +148,10 @@ pub struct DeployOptions {
     #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
     #[arg(display_order = 99)]
     pub container_engine: String,
+
+    /// Let ssh read this config file instead of the usual ones
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = global::ENGINE, display_order = 99)]
+    pub ssh_config: Option<PathBuf>,
 
     /// Let Compose make at most N engine calls at once; `-1` lifts the limit
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = global::ENGINE)]

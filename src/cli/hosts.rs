@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{deploy, global, values};
+use crate::ssh::destination::Destination;
 
 pub(super) const PROVISION_LONG_ABOUT: &str = "\
 Turn a fresh host into a container host, ready for `kerek deploy`.
@@ -23,14 +24,22 @@ pub(super) const PROVISION_EXAMPLES: &[(&str, &str)] = &[
 pub(super) const RUN_WITH_SSH_CONFIG_LONG_ABOUT: &str = "\
 Run a program whose SSH connections follow a given config file.
 
-Programs such as docker call `ssh` by themselves and offer no way to choose its config file. Under this command, \
-whatever they start as `ssh` reads the given file. Everything after the program's name is its own.
+Programs such as docker, git or rsync call `ssh` by themselves and offer no way to choose its config file. Under this \
+command, whatever they start as `ssh`, `scp` or `sftp` reads the given file, and no other. Everything after the \
+program's name is its own; options, input, exit code and signals are those of a direct call.
 
-This version checks the command line and stops there; it says how to do the work by hand.";
+It is done by a temporary folder at the head of PATH, which is tried out before the program runs, and goes when the \
+program ends. A program that sets PATH itself (a login shell, sudo), that calls ssh by an absolute path, or that runs \
+on in the background goes its own way. An -F that is given to ssh itself wins.
+
+The file may be one that can be read only once, as in `<(vagrant ssh-config)`.
+
+Exits with 126 if the program cannot be run, 127 if there is none.";
 
 pub(super) const RUN_WITH_SSH_CONFIG_EXAMPLES: &[(&str, &str)] = &[
     ("kerek run-with-ssh-config ssh.conf docker -H ssh://staging ps", "Reach an engine over a host alias in ssh.conf"),
     ("kerek run-with-ssh-config ssh.conf ssh -v staging", "See how ssh understands the config"),
+    ("kerek run-with-ssh-config <(vagrant ssh-config) rsync -a site/ default:", "Copy files to a virtual machine"),
 ];
 
 pub(super) const TRANSFER_IMAGES_LONG_ABOUT: &str = "\
@@ -53,8 +62,8 @@ pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
 #[derive(Args, Clone, Debug)]
 pub struct ProvisionOptions {
     /// The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
-    #[arg(value_name = "HOST", value_parser = values::operand)]
-    pub destination: String,
+    #[arg(value_name = "HOST")]
+    pub destination: Destination,
 
     /// Skip the question whether to proceed
     #[arg(long)]
@@ -89,4 +98,8 @@ pub struct TransferImagesOptions {
     #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
     #[arg(display_order = 99)]
     pub container_engine: String,
+
+    /// Let ssh read this config file instead of the usual ones
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = global::ENGINE, display_order = 99)]
+    pub ssh_config: Option<PathBuf>,
 }

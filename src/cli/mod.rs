@@ -7,6 +7,7 @@
 mod deploy;
 mod global;
 mod hosts;
+mod tunnel;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -19,6 +20,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use deploy::{Ansi, DeployOptions, Progress, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
+pub use tunnel::TunnelSshOptions;
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("kerek deploy", "Update the app in the current directory on the local engine"),
@@ -71,12 +73,15 @@ pub enum Command {
     /// Turn a fresh host into a container host (not in this version yet)
     #[command(long_about = hosts::PROVISION_LONG_ABOUT)]
     Provision(ProvisionOptions),
-    /// Run a program whose SSH connections follow a given config file (not in this version yet)
+    /// Run a program whose SSH connections follow a given config file
     #[command(long_about = hosts::RUN_WITH_SSH_CONFIG_LONG_ABOUT)]
     RunWithSshConfig(RunWithSshConfigOptions),
     /// Send local images to another engine without a registry (not in this version yet)
     #[command(long_about = hosts::TRANSFER_IMAGES_LONG_ABOUT)]
     TransferImages(TransferImagesOptions),
+    /// Bring the socket of a host's engine to this machine
+    #[command(long_about = tunnel::LONG_ABOUT)]
+    TunnelSsh(TunnelSshOptions),
     /// Explain kerek or one of its commands
     Help {
         /// The command to explain; kerek as a whole if left out
@@ -153,6 +158,7 @@ fn command(program: Program) -> clap::Command {
         ("provision", hosts::PROVISION_EXAMPLES),
         ("run-with-ssh-config", hosts::RUN_WITH_SSH_CONFIG_EXAMPLES),
         ("transfer-images", hosts::TRANSFER_IMAGES_EXAMPLES),
+        ("tunnel-ssh", tunnel::EXAMPLES),
     ];
     let mut command = repeatable(Cli::command()).bin_name(program.name()).after_help(render(program, EXAMPLES));
     for (name, examples) in examples {
@@ -168,7 +174,7 @@ fn hide_engine_options(mut command: clap::Command) -> clap::Command {
         .filter(|argument| argument.get_help_heading() == Some(global::ENGINE))
         .map(|argument| argument.clone().hide(true))
         .collect();
-    for name in ["help", "provision", "run-with-ssh-config"] {
+    for name in ["help", "provision", "run-with-ssh-config", "tunnel-ssh"] {
         command = command.mut_subcommand(name, |command| command.args(&hidden));
     }
     command
@@ -176,10 +182,14 @@ fn hide_engine_options(mut command: clap::Command) -> clap::Command {
 
 /// An environment variable that is set but empty is as good as unset, as for the docker CLI.
 fn heed_environment(mut command: clap::Command) -> clap::Command {
-    if std::env::var_os(deploy::CONTAINER_ENGINE).is_some_and(|value| value.is_empty()) {
+    for (option, variable) in deploy::FROM_ENVIRONMENT {
+        if !std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
+            continue;
+        }
         for name in ["deploy", "transfer-images"] {
             command = command.mut_subcommand(name, |command| {
-                command.mut_arg("container_engine", |argument| argument.env(Resettable::Reset))
+                let known = command.get_arguments().any(|argument| argument.get_id() == option);
+                if known { command.mut_arg(option, |argument| argument.env(Resettable::Reset)) } else { command }
             });
         }
     }

@@ -93,6 +93,8 @@ const DEPLOY_CASES: &[Case<DeployOptions>] = &[
     (&["--timeout", "0"], |o| o.timeout == Some(Duration::ZERO)),
     (&["-t", "90"], |o| o.timeout == Some(Duration::from_secs(90))),
     (&["--wait"], |o| o.wait),
+    (&["--ssh-config", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
+    (&["-F", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
     (&["--wait-timeout", "90"], |o| o.wait_timeout == Some(Duration::from_secs(90))),
     (&["web", "db"], |o| o.service_names == [ServiceName::new("web"), ServiceName::new("db")]),
 ];
@@ -245,7 +247,7 @@ fn provision_takes_a_host() {
     let Command::Provision(options) = cli.command else {
         panic!("{:?}", cli.command);
     };
-    assert_eq!(options.destination, "ssh://me@h:2222");
+    assert_eq!(options.destination.to_string(), "ssh://me@h:2222");
     assert_eq!(options.ssh_config.as_deref(), Some(Path::new("f")));
     assert!(options.force);
     assert_eq!(cli.global.host, None);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::names::ServiceName;
+use crate::ssh::destination::Destination;
 
 /// Whole seconds.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
@@ -39,6 +40,18 @@ pub(super) fn operand(text: &str) -> Result<String, String> {
     }
 }
 
+/// The absolute path of a socket on another host.
+pub(super) fn remote_socket(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must be an absolute path".to_owned());
+    }
+    match format!("host{text}").parse::<Destination>() {
+        Ok(destination) if destination.socket().is_some() => Ok(text.to_owned()),
+        Ok(_) => Err("must name a file".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// An image name, or `-` for the names on standard input.
 pub(super) fn image(text: &str) -> Result<String, String> {
     if text == "-" { Ok(text.to_owned()) } else { operand(text) }
@@ -64,6 +77,14 @@ mod tests {
         }
         for bad in ["", "a b", "ä", "a/b", "a\n", "a\u{1b}[31m", "a=1"] {
             assert!(service_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn remote_sockets_are_absolute_and_plain() {
+        assert_eq!(remote_socket("/run/user/1000/docker.sock"), Ok("/run/user/1000/docker.sock".to_owned()));
+        for bad in ["", "x", "~/x", "/", "/x/", "/x y", "/$(x)", "/x?y", "/x\n"] {
+            assert!(remote_socket(bad).is_err(), "{bad:?}");
         }
     }
 

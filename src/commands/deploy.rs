@@ -4,52 +4,57 @@ use std::io::Read;
 
 use anyhow::{Context, anyhow};
 
+use super::selection;
 use crate::cancel::{Cancel, Reason};
-use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress};
+use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
+use crate::compose::images;
 use crate::deploy::{self, Preview, Request};
-use crate::engine::api::Api;
-use crate::engine::endpoint::{self, Endpoint, Selection};
+use crate::engine::access::Access;
 use crate::engine::patient::Patient;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::report::choose::{choose, plan_style};
 use crate::report::{self, console};
 
 /// Runs the command.
 pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), Failure> {
-    refuse_unbuilt(options)?;
+    let progress = options.progress.unwrap_or(Progress::Auto);
     let ansi = options.ansi.unwrap_or(Ansi::Auto);
-    let reporter = choose(options.progress.unwrap_or(Progress::Auto), ansi)?;
+    let reporter = choose(progress, ansi)?;
     let project = project_options(options)?;
-    let selection = Selection {
-        host: global.host.clone(),
-        context: global.context.clone(),
-        config: global.config.clone(),
-        ..Selection::from_env(&options.container_engine)
-    };
-    let endpoint = Endpoint::resolve(&selection)?;
+    let selection = selection(global, &options.container_engine);
     let request = Request {
         services: options.service_names.clone(),
         no_dependencies: options.no_deps,
         force_recreate: options.force_recreate,
+        recreate_networks: options.recreate_networks,
+        no_start: options.no_start,
+        renew_anonymous_volumes: options.renew_anon_volumes,
+        images: image_options(options),
+        remove_orphans: options.remove_orphans.then_some(true),
         wait: options.wait,
         wait_timeout: options.wait_timeout,
         stop_timeout: options.timeout,
     };
     let cancel = Cancel::new();
     let work = async {
-        let socket = endpoint.socket()?;
-        let compose = ComposeCli::find(&project, socket, global.config.as_deref(), &cancel, &*reporter)?;
-        let engine = match Api::connect(socket).await {
-            Ok(engine) => Patient::new(engine),
-            Err(error) => return Err(endpoint::explain(error, socket).await),
+        let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+        let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
+        // Reading files takes no engine.
+        let ((api, link), ()) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let engine = Patient::new(api).until(link.lost().clone());
+        let result = async {
+            if global.dry_run {
+                let Preview { plan, containers } = deploy::preview(&engine, &compose, &request, &*reporter).await?;
+                let text = match progress {
+                    Progress::Json => report::json::plan(&plan, &containers),
+                    _ => report::plan::render(&plan, &containers, &plan_style(ansi)),
+                };
+                return Ok(console::out(&text).context("cannot write the plan")?);
+            }
+            deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
         };
-        if global.dry_run {
-            let Preview { plan, containers } = deploy::preview(&engine, &compose, &request).await?;
-            let text = report::plan::render(&plan, &containers, &plan_style(ansi));
-            return Ok(console::out(&text).context("cannot write the plan")?);
-        }
-        deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
+        link.end(result.await).await
     };
     match cancel.listen(work).await.context("cannot listen to signals")? {
         Some(result) => result,
@@ -57,9 +62,22 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
     }
 }
 
+fn image_options(options: &DeployOptions) -> images::Options {
+    images::Options {
+        build: options.build,
+        no_build: options.no_build,
+        pull: options.pull.map(|pull| match pull {
+            Pull::Always => images::Policy::Always,
+            Pull::Missing => images::Policy::Missing,
+            Pull::Never => images::Policy::Never,
+        }),
+        quiet_pull: options.quiet_pull,
+    }
+}
+
 fn project_options(options: &DeployOptions) -> Result<ProjectOptions, Failure> {
     let files: Vec<_> = options.file.iter().map(|file| file.clone().into_os_string()).collect();
-    let stdin = if files.iter().any(|file| file == "-") {
+    let stdin = if files.iter().any(|file| file == "-") || files.is_empty() && environment_names_stdin() {
         let mut stdin = Vec::new();
         std::io::stdin().read_to_end(&mut stdin).context("cannot read the Compose file from standard input")?;
         Some(stdin)
@@ -73,28 +91,23 @@ fn project_options(options: &DeployOptions) -> Result<ProjectOptions, Failure> {
         directory: options.project_directory.clone().map(Into::into),
         environment_files: options.env_file.iter().map(|file| file.clone().into_os_string()).collect(),
         profiles: options.profile.iter().map(Into::into).collect(),
-        compatibility: options.compatibility,
+        compatibility: options.compatibility || is_yes("COMPOSE_COMPATIBILITY"),
         parallel: options.parallel.map(Into::into),
     })
 }
 
-/// Options that are part of the command line but not built yet must not be taken for granted.
-fn refuse_unbuilt(options: &DeployOptions) -> Result<(), Failure> {
-    let unbuilt = [
-        ("--build", options.build, "Build beforehand: `docker compose build`."),
-        ("--no-build", options.no_build, "Leave it out where the images exist."),
-        ("--no-start", options.no_start, "Look with `--dry-run` instead."),
-        ("--pull", options.pull.is_some(), "Pull beforehand: `docker compose pull`."),
-        ("--quiet-pull", options.quiet_pull, "Pull beforehand: `docker compose pull --quiet`."),
-        ("--remove-orphans", options.remove_orphans, "Remove them with `docker compose up --remove-orphans`."),
-        ("--renew-anon-volumes", options.renew_anon_volumes, "Leave it out."),
-    ];
-    match unbuilt.into_iter().find(|(_, given, _)| *given) {
-        None => Ok(()),
-        Some((option, _, hint)) => {
-            Err(Failure::new(Kind::Unchanged, anyhow!("{option} is not built yet in this version of kerek")).hint(hint))
-        }
-    }
+/// Whether an environment variable says yes, in the words that Compose takes for it.
+fn is_yes(variable: &str) -> bool {
+    let value = std::env::var(variable).unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(value.as_str(), "1" | "t" | "true" | "y")
+}
+
+/// Whether `COMPOSE_FILE`, which Compose reads where no file is named, has standard input among the files.
+fn environment_names_stdin() -> bool {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let separator = Some(variable("COMPOSE_PATH_SEPARATOR")).filter(|separator| !separator.is_empty());
+    let separator = separator.unwrap_or_else(|| ":".to_owned());
+    variable("COMPOSE_FILE").split(&separator).any(|file| file == "-")
 }
 
 /// The user did not want to wait for a good end.

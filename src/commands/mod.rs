@@ -7,27 +7,37 @@ mod plugin_metadata;
 mod provision;
 mod run_with_ssh_config;
 mod transfer_images;
+mod tunnel_ssh;
 
 use std::borrow::Cow;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-use crate::cli::{Cli, Command, GlobalOptions, LogLevel};
+use crate::cli::{Cli, Command, GlobalOptions, LogLevel, Progress};
+use crate::engine::endpoint::Selection;
 use crate::error::Failure;
-use crate::report::console;
+use crate::report::{console, json};
 
 /// Runs a command to its end, prints how it failed if it did, and returns the exit code (see
 /// [`crate::error::Kind::exit_code`]; 0 for success).
 pub async fn run(cli: &Cli) -> ExitCode {
     start_log(&cli.global);
+    let begin = Instant::now();
     match dispatch(cli).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => console::fail(&failure),
+        Err(failure) => match &cli.command {
+            Command::Deploy(options) if options.progress == Some(Progress::Json) => {
+                console::err(&json::failure(&failure, begin.elapsed()));
+                ExitCode::from(failure.kind.exit_code())
+            }
+            _ => console::fail(&failure),
+        },
     }
 }
 
@@ -35,8 +45,9 @@ async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Deploy(options) => deploy::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(options),
-        Command::RunWithSshConfig(options) => run_with_ssh_config::run(options),
+        Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
         Command::TransferImages(options) => transfer_images::run(&cli.global, options),
+        Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
         Command::DockerCliPluginMetadata => plugin_metadata::run(),
         // `cli::parse` has answered it.
         Command::Help { .. } => Ok(()),
@@ -64,6 +75,21 @@ fn level(global: &GlobalOptions) -> LevelFilter {
         Some(LogLevel::Error) => LevelFilter::ERROR,
         // What is fatal ends kerek, and is told as its failure.
         Some(LogLevel::Fatal) => LevelFilter::OFF,
+    }
+}
+
+/// What decides which engine is meant: the options, the environment and the engine's program.
+fn selection(global: &GlobalOptions, program: &str) -> Selection {
+    let flags = [("--tls", global.tls), ("--tlsverify", global.tlsverify)];
+    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.into());
+    let files = [("--tlscacert", &global.tlscacert), ("--tlscert", &global.tlscert), ("--tlskey", &global.tlskey)];
+    let files = files.into_iter().filter_map(|(name, path)| Some([name.into(), path.clone()?.into_os_string()]));
+    Selection {
+        host: global.host.clone(),
+        context: global.context.clone(),
+        config: global.config.clone(),
+        tls: flags.chain(files.flatten()).collect(),
+        ..Selection::from_env(program)
     }
 }
 

@@ -9,11 +9,10 @@ use crate::error::Failure;
 pub(super) fn run(options: &ProvisionOptions) -> Result<(), Failure> {
     let failure = Failure::from(anyhow!("this version of kerek cannot provision hosts yet"));
     let install = "sudo apt-get install docker.io";
-    if options.destination == "localhost" {
+    if options.destination.is_localhost() {
         return Err(failure.hint(format!("On Debian or Ubuntu, install an engine by hand with `{install}`.")));
     }
-    let destination = options.destination.strip_prefix("ssh://").unwrap_or(&options.destination);
-    let url = format!("ssh://{destination}");
+    let url = options.destination.to_string();
     let config = options.ssh_config.as_ref().map_or_else(String::new, |path| {
         let path = path.to_string_lossy();
         format!("-F {} ", quote(&path))

@@ -3,14 +3,17 @@
 //! Every child gets the user's project options as they are, and the engine as a socket in `DOCKER_HOST`, so that it
 //! talks to the very engine kerek talks to.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Compose, Creation, Loaded, Project, hashing, model, variables};
+use super::images::{Policy, Refresh};
+use super::{Compose, Creation, HookRun, Loaded, Project, Rehearsal, hashing, model, rehearsal, unnamed, variables};
 use crate::cancel::Cancel;
+use crate::engine::Content;
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 use crate::process::{self, Command};
@@ -81,6 +84,8 @@ pub struct ComposeCli<'a> {
     config: Option<&'a Path>,
     cancel: &'a Cancel,
     reporter: &'a dyn Reporter,
+    /// What [`ComposeCli::prefetch`] has read.
+    prefetched: RefCell<Option<Loaded>>,
 }
 
 /// Where Compose is found.
@@ -116,7 +121,14 @@ impl<'a> ComposeCli<'a> {
                 }
             },
         };
-        Ok(Self { program, options, socket, config, cancel, reporter })
+        Ok(Self { program, options, socket, config, cancel, reporter, prefetched: RefCell::default() })
+    }
+
+    /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine.
+    pub async fn prefetch(&self, services: &[ServiceName]) -> Result<(), Failure> {
+        let loaded = self.load(services).await?;
+        *self.prefetched.borrow_mut() = Some(loaded);
+        Ok(())
     }
 
     /// A call of Compose with the user's project options, on the user's files.
@@ -140,10 +152,16 @@ impl<'a> ComposeCli<'a> {
         };
         let mut host = OsString::from("unix://");
         host.push(self.socket);
-        let command = ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
-            .into_iter()
-            .fold(command, Command::env_remove)
-            .env("DOCKER_HOST", host);
+        let command =
+            ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "COMPOSE_STATUS_STDOUT"]
+                .into_iter()
+                .fold(command, Command::env_remove)
+                .env("DOCKER_HOST", host)
+                // Progress and orphans are kerek's business, also where a project's `.env` says something about them.
+                .env("COMPOSE_PROGRESS", "plain")
+                .env("COMPOSE_ANSI", "never")
+                .env("COMPOSE_REMOVE_ORPHANS", "0")
+                .env("COMPOSE_IGNORE_ORPHANS", "1");
         match self.config {
             Some(config) => command.env("DOCKER_CONFIG", config),
             None => command,
@@ -155,6 +173,27 @@ impl<'a> ComposeCli<'a> {
             Ok(output) => Ok(output.stdout),
             Err(error) => Err(self.explain(error).await),
         }
+    }
+
+    /// Runs a child that may take long, and shows what it says.
+    async fn work(&self, command: Command) -> Result<(), Failure> {
+        self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        Ok(())
+    }
+
+    /// A call of Compose that tells its progress in lines.
+    fn telling(&self) -> Command {
+        self.command().args(TELLING)
+    }
+
+    /// A call of Compose on the user's files, but without the container names of some services.
+    async fn without_names(&self, services: &BTreeSet<ServiceName>) -> Result<Command, Failure> {
+        // Named, so that they are there even if their profiles are not enabled.
+        let names = services.iter().map(ToString::to_string);
+        let model = self.config(std::iter::once("--".to_owned()).chain(names)).await?;
+        let project = model::parse(&model).map_err(anyhow::Error::new)?;
+        let input = unnamed::input(&model, &project, services).map_err(anyhow::Error::new)?;
+        Ok(self.bare_command().args(self.options.arguments()).args(["--file=-", "--profile=*"]).input(input))
     }
 
     /// Turns a failed child into a failure with a way out.
@@ -207,10 +246,17 @@ impl<'a> ComposeCli<'a> {
     /// Looks up the environment variables that hold contents of configs and secrets. Those that are not set stay
     /// unknown: this matters only once a service is to get them.
     async fn fill_variables(&self, project: &mut Project) -> Result<(), Failure> {
-        let mut wanted = variables::wanted(project);
+        let wanted = variables::wanted(project);
+        let values = self.values(wanted).await?;
+        variables::fill(project, &values);
+        Ok(())
+    }
+
+    async fn values(&self, mut wanted: BTreeSet<String>) -> Result<BTreeMap<String, Content>, Failure> {
         let mut values = variables::own(&mut wanted, |name| std::env::var_os(name));
         if !wanted.is_empty() {
-            let command = self.command().args(["config", "--environment"]);
+            // What is wanted may be what kerek tells Compose otherwise.
+            let command = wanted.iter().fold(self.command(), Command::env_remove).args(["config", "--environment"]);
             let line = command.to_string();
             let command = variables::marks(&wanted).fold(command, |command, (name, value)| command.env(name, value));
             match command.run(self.cancel.token(), |_| {}).await {
@@ -223,8 +269,7 @@ impl<'a> ComposeCli<'a> {
                 Err(error) => tracing::debug!("{error}"),
             }
         }
-        variables::fill(project, &values);
-        Ok(())
+        Ok(values)
     }
 
     async fn config(&self, arguments: impl IntoIterator<Item = String>) -> Result<String, Failure> {
@@ -236,10 +281,16 @@ impl<'a> ComposeCli<'a> {
     }
 }
 
+/// Lets Compose tell its progress in lines.
+const TELLING: [&str; 2] = ["--ansi=never", "--progress=plain"];
+
 const INSTALL_HINT: &str = "Install Docker Compose 2.26 or later, so that `docker compose version` works.";
 
 impl Compose for ComposeCli<'_> {
     async fn load(&self, services: &[ServiceName]) -> Result<Loaded, Failure> {
+        if let Some(loaded) = self.prefetched.take() {
+            return Ok(loaded);
+        }
         let mut model = self.config([]).await?;
         let mut project = model::parse(&model).map_err(anyhow::Error::new)?;
         if services.iter().any(|name| !project.services.contains_key(name)) {
@@ -247,6 +298,9 @@ impl Compose for ComposeCli<'_> {
             let names = services.iter().map(ToString::to_string);
             model = self.config(std::iter::once("--".to_owned()).chain(names)).await?;
             project = model::parse(&model).map_err(anyhow::Error::new)?;
+        }
+        if self.options.compatibility {
+            separate_by_underscores(&mut project);
         }
         self.fill_variables(&mut project).await?;
         Ok(Loaded { project, model })
@@ -263,7 +317,9 @@ impl Compose for ComposeCli<'_> {
         let input = hashing::input(&loaded.model, &loaded.project, containers).map_err(anyhow::Error::new)?;
         let command = self
             .bare_command()
-            .args(self.options.arguments())
+            .env_remove("COMPOSE_COMPATIBILITY")
+            // What is resolved is compatible already; Compose would hash it unlike it labels containers.
+            .args(self.options.arguments().into_iter().filter(|argument| argument != "--compatibility"))
             .args(["--file=-", "--profile=*", "config", "--hash", "*"])
             .input(input);
         let line = command.to_string();
@@ -275,30 +331,34 @@ impl Compose for ComposeCli<'_> {
         Ok(hashes)
     }
 
-    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, Failure> {
+    async fn rehearse(&self, services: &BTreeSet<ServiceName>) -> Result<Rehearsal, Failure> {
         let command = self
             .command()
             .args(["--ansi=never", "--progress=plain", "--dry-run", "create", "--no-build", "--pull=never", "--"])
             .args(services.iter().map(ToString::to_string));
-        let mut kept = BTreeSet::new();
-        let mut changed = BTreeSet::new();
-        let outcome = command
-            .run(self.cancel.token(), |line| {
-                if let Some((container, state)) = parse_rehearsal(line) {
-                    let names = if state.starts_with("Recreat") { &mut changed } else { &mut kept };
-                    names.insert(container.to_owned());
-                }
-            })
-            .await;
+        let mut told = String::new();
+        let outcome = command.run(self.cancel.token(), |line| told.extend([line, "\n"])).await;
         match outcome {
-            Ok(_) => Ok(kept.difference(&changed).cloned().collect()),
+            Ok(output) => Ok(rehearsal::parse(&told, &String::from_utf8_lossy(&output.stdout))),
             Err(error @ process::Error::Cancelled { .. }) => Err(self.explain(error).await),
             // An image may be missing, for one. Then nobody knows.
             Err(error) => {
                 tracing::debug!("{error}");
-                Ok(BTreeSet::new())
+                Ok(Rehearsal::default())
             }
         }
+    }
+
+    async fn up(&self, scale: &BTreeMap<ServiceName, u32>) -> Result<(), Failure> {
+        let scales = scale.iter().map(|(service, number)| format!("--scale={service}={number}"));
+        let command = self
+            .command()
+            .args(["--ansi=never", "--progress=plain", "up", "--detach", "--no-deps"])
+            .args(scales)
+            .arg("--")
+            .args(scale.keys().map(ToString::to_string));
+        self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        Ok(())
     }
 
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
@@ -307,32 +367,90 @@ impl Compose for ComposeCli<'_> {
         Ok(String::from_utf8_lossy(&output).lines().map(ServiceName::new).collect())
     }
 
+    async fn variables(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Failure> {
+        let values = self.values(names.clone()).await?.into_iter();
+        Ok(values.map(|(name, value)| (name, String::from_utf8_lossy(&value.0).into_owned())).collect())
+    }
+
+    async fn refresh(&self, refresh: &Refresh) -> Result<(), Failure> {
+        self.check_version().await?;
+        let Refresh { build, pull, try_pull, quiet_pull } = refresh;
+        for (services, ignore_failures) in [(pull, false), (try_pull, true)] {
+            if !services.is_empty() {
+                let command = self
+                    .telling()
+                    .args(["pull", "--policy=always"])
+                    .args(quiet_pull.then_some("--quiet"))
+                    .args(ignore_failures.then_some("--ignore-pull-failures"))
+                    .arg("--")
+                    .args(services.iter().map(ToString::to_string));
+                self.work(command).await?;
+            }
+        }
+        if build.is_empty() {
+            return Ok(());
+        }
+        // Unlike `up --build`, `build` records how an image was made, as a part of the image: it would be another one
+        // each time.
+        let command = self
+            .telling()
+            .args(["build", "--"])
+            .args(build.iter().map(ToString::to_string))
+            .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+            .tell_all();
+        self.work(command).await
+    }
+
     async fn create(&self, creation: &Creation) -> Result<(), Failure> {
         self.check_version().await?;
         // Of the two ways to create without starting, only `up` can leave out dependencies.
-        let verb: &[&str] = if creation.no_dependencies { &["up", "--no-start", "--no-deps"] } else { &["create"] };
+        let verb: &[&str] = match creation {
+            Creation { no_dependencies: true, .. } => &["up", "--no-start", "--no-deps"],
+            // Some versions know this option of `up` alone.
+            Creation { quiet_pull: true, .. } => &["up", "--no-start"],
+            _ => &["create"],
+        };
         let scales = creation.scale.iter().map(|(service, number)| format!("--scale={service}={number}"));
-        let command = self
-            .command()
-            .args(["--ansi=never", "--progress=plain"])
+        let command = if creation.unnamed { self.without_names(&creation.services).await? } else { self.command() };
+        let command = command
+            .args(TELLING)
             .args(verb)
             .arg("--no-recreate")
+            .args(creation.pull.and_then(Policy::as_option).map(|when| format!("--pull={when}")))
+            .args(creation.quiet_pull.then_some("--quiet-pull"))
+            .args(creation.no_build.then_some("--no-build"))
             .args(scales)
             .arg("--")
             .args(creation.services.iter().map(ToString::to_string));
-        self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
-        Ok(())
+        self.work(command).await
+    }
+
+    async fn run_hook(&self, run: &HookRun<'_>) -> Result<ContainerId, Failure> {
+        let command = self
+            .bare_command()
+            .args(self.options.arguments())
+            .args(["--file=-", "--profile=*", "--ansi=never", "--progress=plain", "run", "--detach", "--no-deps"])
+            .args(["--quiet-pull", "--label=com.docker.compose.hook=pre_start"])
+            .arg(format!("--name={}", run.name))
+            .arg("--")
+            .arg(run.service.to_string())
+            .input(run.hook.model(run.volumes_of));
+        let line = command.to_string();
+        let output = self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        let output = String::from_utf8_lossy(&output);
+        match output.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            Some(id) => Ok(ContainerId::new(id)),
+            None => Err(anyhow!("`{line}` did not say which container it has made").into()),
+        }
     }
 }
 
-/// The container's name and what would become of it, from a line such as
-/// ` DRY-RUN MODE -  Container shop-web-1  Recreate`.
-fn parse_rehearsal(line: &str) -> Option<(&str, &str)> {
-    let (_, action) = line.split_once("DRY-RUN MODE -")?;
-    let mut words = action.split_whitespace();
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some("Container"), Some(name), Some(state), None) => Some((name, state)),
-        _ => None,
+/// Gives images without a name of their own the one that Compose v1 would have given them.
+fn separate_by_underscores(project: &mut Project) {
+    for (name, service) in &mut project.services {
+        if service.source.builds && service.image == format!("{}-{name}", project.name) {
+            service.image = format!("{}_{name}", project.name);
+        }
     }
 }
 
@@ -384,14 +502,6 @@ mod tests {
         assert_eq!(hashes[&ServiceName::new("web")], "1f3a");
         assert_eq!(hashes[&ServiceName::new("db")], "9bc0");
         assert_eq!(hashes.len(), 2);
-    }
-
-    #[test]
-    fn reads_what_compose_would_do() {
-        let read = parse_rehearsal(" DRY-RUN MODE -  Container shop-web-1  Recreate ");
-        assert_eq!(read, Some(("shop-web-1", "Recreate")));
-        assert_eq!(parse_rehearsal(" DRY-RUN MODE -  Network shop_default  Created"), None);
-        assert_eq!(parse_rehearsal("Container shop-web-1 Running"), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) fn input(
     let files = project.services.values().flat_map(|service| &service.files.copied);
     let emptied: BTreeSet<_> = files.filter_map(|file| file.emptied()).collect();
     // Compose leaves disabled services out, but not what depends on them by `required: false`.
-    let dependencies = project.services.values().flat_map(|service| &service.depends_on);
+    let dependencies = project.services.values().flat_map(|service| service.depends_on.keys());
     let disabled: BTreeSet<_> = dependencies.filter(|name| !project.services.contains_key(*name)).collect();
     let joins = project.services.values().any(|service| !service.joins.is_empty());
     if emptied.is_empty() && disabled.is_empty() && !joins && !yaml.contains("volumes_from:") {

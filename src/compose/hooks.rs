@@ -1,15 +1,19 @@
-//! Commands that Compose runs inside a service's containers: right after a start, and right before a stop.
+//! Commands that Compose runs for a service: inside its containers right after a start and right before a stop, and in
+//! containers of their own before the first start.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::pre_start::PreStart;
 use super::unescape;
 use crate::engine::Exec;
 
 /// A service's hooks, each list in the order of execution.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hooks {
+    /// Run to their end, each in a container of its own, before any container of a new version starts.
+    pub pre_start: Vec<PreStart>,
     /// Run right after a container was started, ready or not.
     pub post_start: Vec<Exec>,
     /// Run right before a container is asked to stop.

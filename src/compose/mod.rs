@@ -4,18 +4,23 @@
 //! [`model::parse`] picks from its answer what a deployment depends on. All types here are plain data.
 
 pub mod cli;
+mod definitions;
 pub mod duration;
 pub mod files;
 mod hashing;
 pub mod hooks;
+pub mod images;
 pub mod model;
 pub mod order;
 pub mod policy;
+pub mod pre_start;
+mod rehearsal;
+mod unnamed;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::{NetworkName, ProjectName, ServiceName};
+use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
 use files::Files;
 use hooks::Hooks;
 use policy::{Drain, UpdatePolicy};
@@ -27,6 +32,10 @@ pub struct Project {
     pub name: ProjectName,
     /// The enabled services.
     pub services: BTreeMap<ServiceName, Service>,
+    /// The networks that Compose makes for them, with the hash of each one's definition.
+    pub networks: BTreeMap<NetworkName, String>,
+    /// The volumes that Compose makes for them, with the hash of each one's definition.
+    pub volumes: BTreeMap<VolumeName, String>,
 }
 
 /// A service, as far as a deployment depends on it.
@@ -36,14 +45,16 @@ pub struct Service {
     pub config_hash: String,
     /// The image name its containers are made of, also if Compose builds it.
     pub image: String,
+    /// Where the image comes from.
+    pub source: images::Source,
     /// The wanted number of containers; `None` where the files do not say (Compose then makes one).
     pub replicas: Option<u32>,
     /// How updates go.
     pub update: UpdatePolicy,
     /// How taking an update back goes.
     pub rollback: UpdatePolicy,
-    /// Services that go first.
-    pub depends_on: BTreeSet<ServiceName>,
+    /// Services that go first, and what is asked of them. They need not be in the project if they are optional.
+    pub depends_on: BTreeMap<ServiceName, order::Dependency>,
     /// The DNS names of the service on each of its networks: its own and the aliases from the files.
     pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
     /// Settings of which only one container can make use at a time.
@@ -54,6 +65,8 @@ pub struct Service {
     /// Whether its containers are known to end when their work is done: the files say `restart: "no"`, or another
     /// service waits for its completion.
     pub may_complete: bool,
+    /// Whether another service waits until its containers have done their work and ended.
+    pub must_complete: bool,
     /// How long a container that is about to stop is left alone after it has left the service's DNS names.
     pub drain: Drain,
     /// Its configs and secrets.
@@ -98,16 +111,30 @@ pub trait Compose {
         containers: &BTreeMap<ServiceName, crate::names::ContainerId>,
     ) -> Result<BTreeMap<ServiceName, String>, crate::error::Failure>;
 
-    /// Names of the existing containers of services that Compose, were it to update them now, would leave as they are.
-    /// Empty if it cannot tell.
-    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, crate::error::Failure>;
+    /// What Compose would do if it were to update services now. Empty if it cannot tell.
+    async fn rehearse(&self, services: &BTreeSet<ServiceName>) -> Result<Rehearsal, crate::error::Failure>;
+
+    /// Has Compose itself bring services up to date, in its own way: it stops what it replaces. `scale` is the number
+    /// of containers each is to have.
+    async fn up(&self, scale: &BTreeMap<ServiceName, u32>) -> Result<(), crate::error::Failure>;
 
     /// Names of all services in the files, also of those whose profiles are not enabled.
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, crate::error::Failure>;
 
+    /// Values of environment variables as the project has them: the caller's own, else those of env files. Those that are
+    /// not set are missing.
+    async fn variables(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>, crate::error::Failure>;
+
+    /// Builds and pulls images. Containers are left alone.
+    async fn refresh(&self, refresh: &images::Refresh) -> Result<(), crate::error::Failure>;
+
     /// Creates (but does not start) containers until each service has as many as asked for, in whatever state; builds
     /// and pulls images as needed. Existing containers are left alone.
     async fn create(&self, creation: &Creation) -> Result<(), crate::error::Failure>;
+
+    /// Makes and starts the container of a `pre_start` hook, labelled as such ([`crate::engine::Container::runs_hook`]).
+    /// Does not wait for its end.
+    async fn run_hook(&self, run: &HookRun<'_>) -> Result<crate::names::ContainerId, crate::error::Failure>;
 }
 
 /// A project with Compose's own rendering of it, which can be given back to Compose.
@@ -119,8 +146,20 @@ pub struct Loaded {
     pub model: String,
 }
 
+/// What Compose would do to what is there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rehearsal {
+    /// Names of containers that it would leave as they are.
+    pub kept: BTreeSet<String>,
+    /// Networks that it would replace, which interrupts everything on them.
+    pub networks: BTreeSet<NetworkName>,
+    /// Volumes that it would offer to replace, with the loss of what they hold.
+    pub volumes: BTreeSet<VolumeName>,
+}
+
 /// What [`Compose::create`] is to make.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes")]
 pub struct Creation {
     /// The services to create containers of.
     pub services: BTreeSet<ServiceName>,
@@ -129,6 +168,27 @@ pub struct Creation {
     pub scale: BTreeMap<ServiceName, u32>,
     /// Leave out services that the named ones depend on.
     pub no_dependencies: bool,
+    /// Take no heed of the `container_name` of the services, which can be of one container only.
+    pub unnamed: bool,
+    /// When to pull images, whatever the files say.
+    pub pull: Option<images::Policy>,
+    /// Whether pulling is kept quiet.
+    pub quiet_pull: bool,
+    /// Whether to fail rather than to build an image.
+    pub no_build: bool,
+}
+
+/// A `pre_start` hook to run.
+#[derive(Clone, Copy, Debug)]
+pub struct HookRun<'a> {
+    /// Its service.
+    pub service: &'a ServiceName,
+    /// The hook.
+    pub hook: &'a pre_start::PreStart,
+    /// What its container is called.
+    pub name: &'a str,
+    /// The container whose volumes it sees.
+    pub volumes_of: &'a crate::names::ContainerId,
 }
 
 /// A value as it is meant: Compose prints each `$` twice, so that its output can be read as a Compose file again.

@@ -7,13 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::files::{Files, Kind};
 use super::hooks::Hooks;
+use super::images::{Policy, Source};
+use super::order::{Condition, Dependency};
 use super::policy::{Drain, FailureAction, UpdatePolicy};
-use super::{Exclusive, Order, Project, Service, duration};
-use crate::names::{NetworkName, ProjectName, ServiceName};
+use super::pre_start::PreStart;
+use super::{Exclusive, Order, Project, Service, definitions, duration};
+use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
+
+/// The condition that another service has done its work.
+const COMPLETED: &str = "service_completed_successfully";
 
 /// What is wrong with a model.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +43,8 @@ pub enum Error {
 /// Parses the YAML of `compose config`.
 pub fn parse(yaml: &str) -> Result<Project, Error> {
     let model: wire::Model = from_yaml(yaml)?;
-    let networks = model
-        .networks
-        .into_iter()
-        .map(|(key, network)| {
-            let name = network.and_then(|network| network.name).unwrap_or_else(|| key.clone());
-            (key, NetworkName::new(name))
-        })
-        .collect();
+    let networks =
+        model.networks.iter().map(|(key, network)| (key.clone(), network_name(key, network.as_ref()))).collect();
     let name = ProjectName::new(model.name);
     let awaited = awaited(&model.services);
     let services = model
@@ -57,13 +58,36 @@ pub fn parse(yaml: &str) -> Result<Project, Error> {
                 .add(Kind::Config, configs, &model.configs)
                 .and_then(|()| files.add(Kind::Secret, secrets, &model.secrets))
                 .map_err(|(part, problem)| Error::Invalid { service: key.clone(), key: part, problem })?;
+            let has_pre_start = !wire.pre_start.is_empty();
             let mut service = service(&key, wire, &name, &networks)?;
+            if has_pre_start {
+                service.hooks.pre_start = PreStart::all(&from_yaml(yaml)?, key.as_str(), &service.image)
+                    .map_err(|(part, problem)| Error::Invalid { service: key.clone(), key: part, problem })?;
+            }
             service.files = files;
-            service.may_complete |= awaited.contains(&key);
+            service.must_complete = awaited.contains(&key);
+            service.may_complete |= service.must_complete;
             Ok((key, service))
         })
         .collect::<Result<_, Error>>()?;
-    Ok(Project { name, services })
+    let network = |(key, network): (&String, &Option<definitions::Network>)| {
+        Some((network_name(key, network.as_ref()), network.as_ref()?.hash()?))
+    };
+    let volume = |(key, volume): (String, Option<definitions::Volume>)| {
+        let volume = volume?;
+        Some((VolumeName::new(volume.name.clone().unwrap_or(key)), volume.hash()?))
+    };
+    Ok(Project {
+        name,
+        services,
+        networks: model.networks.iter().filter_map(network).collect(),
+        volumes: model.volumes.into_iter().filter_map(volume).collect(),
+    })
+}
+
+/// What a network is called on the engine.
+fn network_name(key: &str, network: Option<&definitions::Network>) -> NetworkName {
+    NetworkName::new(network.and_then(|network| network.name.as_deref()).unwrap_or(key))
 }
 
 /// Services that others wait for to complete.
@@ -71,7 +95,7 @@ fn awaited(services: &BTreeMap<String, wire::Service>) -> BTreeSet<ServiceName> 
     services
         .values()
         .flat_map(|service| &service.depends_on)
-        .filter(|(_, dependency)| dependency.condition.as_deref() == Some("service_completed_successfully"))
+        .filter(|(_, dependency)| dependency.condition.as_deref() == Some(COMPLETED))
         .map(|(name, _)| ServiceName::new(name))
         .collect()
 }
@@ -106,28 +130,34 @@ fn service(
     project: &ProjectName,
     networks: &BTreeMap<String, NetworkName>,
 ) -> Result<Service, Error> {
-    // To skip them silently would be to deploy without the migrations that they usually run.
-    if !wire.pre_start.is_empty() {
-        let problem = "hooks of this kind are not built yet in this version of kerek; run them beforehand".into();
-        return Err(Error::Invalid { service: name.clone(), key: "pre_start".into(), problem });
-    }
     let exclusive = exclusive(&wire);
     let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
     Ok(Service {
         config_hash: String::new(),
         image: wire.image.unwrap_or_else(|| format!("{project}-{name}")),
+        source: Source {
+            builds: wire.build.is_some(),
+            // Compose has refused what it does not know.
+            policy: wire.pull_policy.as_deref().and_then(Policy::parse).unwrap_or_default(),
+        },
         replicas: wire.scale.or(deploy.replicas),
         update: policy(name, "update_config", deploy.update_config)?,
         rollback: policy(name, "rollback_config", deploy.rollback_config)?,
-        depends_on: wire.depends_on.into_keys().map(ServiceName::new).collect(),
+        depends_on: wire
+            .depends_on
+            .into_iter()
+            .map(|(other, wire)| Ok((ServiceName::new(&*other), dependency(name, &other, &wire)?)))
+            .collect::<Result<_, Error>>()?,
         aliases: aliases(name, wire.networks, networks),
         exclusive,
         joins,
         may_complete: wire.restart.as_deref() == Some("no"),
+        must_complete: false,
         drain: drain(name, wire.x_kerek)?,
         files: Files::default(),
         hooks: Hooks {
+            pre_start: Vec::new(),
             post_start: wire.post_start.into_iter().map(Into::into).collect(),
             pre_stop: wire.pre_stop.into_iter().map(Into::into).collect(),
         },
@@ -149,6 +179,24 @@ fn aliases(
             (network, names)
         })
         .collect()
+}
+
+/// What a service asks of another one.
+fn dependency(name: &ServiceName, other: &str, wire: &wire::Dependency) -> Result<Dependency, Error> {
+    let condition = match wire.condition.as_deref() {
+        None | Some("" | "service_started") => Condition::Started,
+        Some("service_healthy") => Condition::Healthy,
+        Some(COMPLETED) => Condition::Completed,
+        // To pass over it would be to start too early.
+        Some(unknown) => {
+            let problem = format!(
+                "`{unknown}` is none of `service_started`, `service_healthy`, `service_completed_successfully`"
+            );
+            let key = format!("depends_on.{other}.condition");
+            return Err(Error::Invalid { service: name.clone(), key, problem });
+        }
+    };
+    Ok(Dependency { condition, restart: wire.restart, optional: wire.required == Some(false) })
 }
 
 /// Settings that old and new container cannot both have.
@@ -286,9 +334,10 @@ fn drain(service: &ServiceName, extension: Option<Value>) -> Result<Drain, Error
 
 /// The parts of Compose's output that are read; everything else is ignored.
 mod wire {
+    use super::super::definitions::{Network, Volume};
     use super::super::files::{Definition, Reference};
     use super::super::hooks::Hook;
-    use super::{BTreeMap, Deserialize, Value};
+    use super::{BTreeMap, Deserialize, IgnoredAny, Value};
 
     #[derive(Deserialize)]
     pub(super) struct Model {
@@ -296,7 +345,9 @@ mod wire {
         #[serde(default)]
         pub(super) services: BTreeMap<String, Service>,
         #[serde(default)]
-        pub(super) networks: BTreeMap<String, Option<Named>>,
+        pub(super) networks: BTreeMap<String, Option<Network>>,
+        #[serde(default)]
+        pub(super) volumes: BTreeMap<String, Option<Volume>>,
         #[serde(default)]
         pub(super) configs: BTreeMap<String, Option<Definition>>,
         #[serde(default)]
@@ -304,13 +355,10 @@ mod wire {
     }
 
     #[derive(Deserialize)]
-    pub(super) struct Named {
-        pub(super) name: Option<String>,
-    }
-
-    #[derive(Deserialize)]
     pub(super) struct Service {
         pub(super) image: Option<String>,
+        pub(super) build: Option<IgnoredAny>,
+        pub(super) pull_policy: Option<String>,
         #[serde(default)]
         pub(super) volumes_from: Vec<String>,
         pub(super) scale: Option<u32>,
@@ -340,7 +388,7 @@ mod wire {
         #[serde(default)]
         pub(super) pre_stop: Vec<Hook>,
         #[serde(default)]
-        pub(super) pre_start: Vec<Value>,
+        pub(super) pre_start: Vec<IgnoredAny>,
         #[serde(rename = "x-kerek")]
         pub(super) x_kerek: Option<Value>,
     }
@@ -348,6 +396,9 @@ mod wire {
     #[derive(Deserialize)]
     pub(super) struct Dependency {
         pub(super) condition: Option<String>,
+        #[serde(default)]
+        pub(super) restart: bool,
+        pub(super) required: Option<bool>,
     }
 
     #[derive(Default, Deserialize)]
@@ -390,14 +441,16 @@ impl Service {
         Self {
             config_hash: "hash-1".into(),
             image: "example:1".into(),
+            source: Source::default(),
             replicas: None,
             update: UpdatePolicy::default(),
             rollback: UpdatePolicy::default(),
-            depends_on: BTreeSet::new(),
+            depends_on: BTreeMap::new(),
             aliases: BTreeMap::new(),
             exclusive: Vec::new(),
             joins: BTreeMap::new(),
             may_complete: false,
+            must_complete: false,
             drain: Drain::default(),
             files: Files::default(),
             hooks: Hooks::default(),
@@ -425,9 +478,24 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(service.replicas, Some(3));
-        assert_eq!(service.depends_on, BTreeSet::from([ServiceName::new("db")]));
+        assert_eq!(service.depends_on, BTreeMap::from([(ServiceName::new("db"), Dependency::default())]));
         let names = BTreeSet::from(["web".to_owned(), "www".to_owned()]);
         assert_eq!(service.aliases, BTreeMap::from([(NetworkName::new("shop_default"), names)]));
+    }
+
+    #[test]
+    fn reads_dependencies() {
+        let service = only_service(
+            "depends_on:\n  a: {condition: service_healthy, restart: true, required: true}\n  b: {condition: service_completed_successfully, required: false}",
+        )
+        .expect("valid");
+        let expected = [
+            ("a", Dependency { condition: Condition::Healthy, restart: true, optional: false }),
+            ("b", Dependency { condition: Condition::Completed, restart: false, optional: true }),
+        ];
+        assert_eq!(service.depends_on, expected.map(|(name, it)| (ServiceName::new(name), it)).into());
+        let unknown = only_service("depends_on:\n  a: {condition: service_happy}").expect_err("unknown");
+        assert!(unknown.to_string().starts_with("services.web.depends_on.a.condition: `service_happy`"), "{unknown}");
     }
 
     #[test]
@@ -523,10 +591,6 @@ mod tests {
     #[test]
     fn refuses_wrong_extensions() {
         for (body, message) in [
-            (
-                "pre_start:\n- command: [migrate]",
-                "services.web.pre_start: hooks of this kind are not built yet in this version of kerek; run them beforehand",
-            ),
             ("x-kerek: 3", "services.web.x-kerek: must be a mapping, such as `drain: 5s`"),
             ("x-kerek:\n  drian: 3s", "services.web.x-kerek.drian: unknown key; there is `drain`"),
             ("x-kerek:\n  drain: 5", "services.web.x-kerek.drain: `5` is not a duration such as `10s`"),

@@ -1,9 +1,33 @@
-//! The order in which services are updated: by name, except that no service goes before one it depends on.
+//! What services ask of those they depend on, and the order that follows from it: by name, except that no service goes
+//! before one it depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Service;
 use crate::names::ServiceName;
+
+/// What a service asks of another one that it depends on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Dependency {
+    /// What has to be true of the other one before a container of the service is started.
+    pub condition: Condition,
+    /// Whether the service is restarted when the other one's containers are replaced.
+    pub restart: bool,
+    /// Whether the service can do without the other one, which is worth no more than a warning then.
+    pub optional: bool,
+}
+
+/// What has to be true of a service before those that depend on it are started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Condition {
+    /// It was started.
+    #[default]
+    Started,
+    /// Its healthcheck says that it is fine.
+    Healthy,
+    /// It has done its work and ended with code 0.
+    Completed,
+}
 
 /// All services in order. Dependencies on services that are not in the map do not count. Compose refuses cyclic
 /// dependencies; should there be a cycle all the same, its services follow by name.
@@ -15,7 +39,7 @@ pub fn sequence(services: &BTreeMap<ServiceName, Service>) -> Vec<&ServiceName> 
         let free = waiting
             .iter()
             .copied()
-            .find(|name| services[*name].depends_on.iter().all(|dependency| !waiting.contains(dependency)))
+            .find(|name| services[*name].depends_on.keys().all(|dependency| !waiting.contains(dependency)))
             .unwrap_or(first);
         waiting.remove(free);
         ordered.push(free);
@@ -32,7 +56,7 @@ pub fn closure(services: &BTreeMap<ServiceName, Service>, names: &BTreeSet<Servi
         if let Some(service) = services.get(name)
             && reached.insert(name.clone())
         {
-            pending.extend(&service.depends_on);
+            pending.extend(service.depends_on.keys());
         }
     }
     reached
@@ -46,7 +70,8 @@ mod tests {
         edges
             .iter()
             .map(|(name, dependencies)| {
-                let depends_on = dependencies.iter().map(|name| ServiceName::new(*name)).collect();
+                let depends_on =
+                    dependencies.iter().map(|name| (ServiceName::new(*name), Dependency::default())).collect();
                 (ServiceName::new(*name), Service { depends_on, ..Service::example() })
             })
             .collect()

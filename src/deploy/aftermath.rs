@@ -15,10 +15,13 @@ use crate::cancel::Cancel;
 use crate::compose::duration;
 use crate::engine::{Container, Engine, ErrorKind, Health, State};
 use crate::error::{Failure, Kind};
-use crate::names::ProjectName;
+use crate::names::{ProjectName, ServiceName};
 
 /// How often services are looked at while waiting for them.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The number of services of which it is said what serves them.
+const MOST_STANDS: usize = 4;
 
 /// How long to wait where the user does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
@@ -80,12 +83,15 @@ pub(super) async fn explain<E: Engine>(
     cancel: &Cancel,
 ) -> Failure {
     let unreachable = broken.is_unreachable();
-    let Broken { service, failed, rolled_back } = broken;
+    let Broken { service, failed, rolled_back, untouched } = broken;
     let unchanged_or = |kind| if rolled_back { Kind::RolledBack } else { kind };
     let (kind, error) = match failed {
         Failed::Unfit(reason) => {
             let error = anyhow!("the new version of {service} is not fit: it {}", crate::text::escape(&reason));
             (unchanged_or(Kind::Incomplete), error)
+        }
+        Failed::Unmet(reason) => {
+            (unchanged_or(Kind::Incomplete), anyhow!("{service} was not touched: {}", crate::text::escape(&reason)))
         }
         Failed::Stranded(reason) => {
             let error = anyhow!("{service} could not be put back: {}", crate::text::escape(&reason));
@@ -104,9 +110,14 @@ pub(super) async fn explain<E: Engine>(
         return failure
             .hint("What serves now is unknown. Running the same command again goes on from whatever is there.");
     }
-    let part = plan.services.iter().find(|part| part.service == service);
-    if let (Some(part), Ok(containers)) = (part, engine.containers(project).await) {
-        failure = failure.hint(stand(part, &containers));
+    if let Ok(containers) = engine.containers(project).await {
+        let names = std::iter::once(&service).chain(&untouched).take(MOST_STANDS);
+        let parts = names.filter_map(|name| plan.services.iter().find(|part| part.service == *name));
+        failure = parts.fold(failure, |failure, part| failure.hint(stand(part, &containers)));
+    }
+    if !untouched.is_empty() {
+        let names: Vec<_> = untouched.iter().map(ServiceName::as_str).collect();
+        failure = failure.hint(format!("Not touched: {}.", names.join(", ")));
     }
     failure.hint(match kind {
         Kind::RolledBack | Kind::Incomplete => {

@@ -56,6 +56,16 @@ impl<'a> Sorted<'a> {
                 _ => sorted.outdated.push(container),
             }
         }
+        // One that was made to replace a container that is gone, or stays, may have volumes of the wrong one.
+        let replaceable: BTreeSet<_> = sorted.outdated.iter().map(|container| &container.id).collect();
+        let is_misfit = |container: &Container| {
+            let replaced = container.replaces.as_ref();
+            let misfit = replaced.is_some_and(|old| options.renew_volumes || !replaceable.contains(old));
+            container.state == State::Created && misfit
+        };
+        let (misfits, unfinished) = sorted.unfinished.into_iter().partition(|container| is_misfit(container));
+        sorted.unfinished = unfinished;
+        sorted.discarded.extend::<Vec<_>>(misfits);
         // A container that is still starting is as good as Compose would take it to be, unless it is to replace others. The
         // same goes for one that may just have been started for all we know.
         let replaces = !sorted.outdated.is_empty();
@@ -89,8 +99,12 @@ impl<'a> Sorted<'a> {
                     Reason::ParentReplaced { service: service.clone() }
                 } else if container.config_hash != service.config_hash {
                     Reason::ConfigChanged { old: container.config_hash.clone(), new: service.config_hash.clone() }
+                } else if let Some(image) = options.changed_images.get(&container.id).filter(|image| image.wanted) {
+                    Reason::ImageChanged { name: image.name.clone(), old: image.old.clone(), new: image.new.clone() }
                 } else if let Some(path) = options.changed_files.get(&container.id).and_then(BTreeSet::first) {
                     Reason::FileChanged { path: path.clone() }
+                } else if let Some(service) = options.disturbed.get(&container.id) {
+                    Reason::DependencyReplaced { service: service.clone() }
                 } else {
                     match container.state {
                         _ if is_sick(container) => Reason::Unhealthy,

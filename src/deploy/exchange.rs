@@ -4,30 +4,40 @@
 //! container is ready, a failure is undone: it is removed, and the outgoing one serves, still or again. From then on
 //! there is no way back, only forward: what cannot be finished is left for the next run.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::condition::{can_be_steered, is_serving};
 use super::hooks::Runner;
-use super::ready::{self, SETTLE, Unready};
+use super::naming;
+use super::pre_start::Launch;
+use super::ready::{self, FOREVER, SETTLE, Unready};
 use super::traffic::{self, Attachments};
 use super::watch::Hub;
 use crate::cancel::Cancel;
 use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Order, Service};
 use crate::engine::{self, Container, Engine, State};
-use crate::names::ServiceName;
+use crate::names::{ProjectName, ServiceName};
 use crate::report::{Event, Reporter, Step};
 
 /// Lines of output shown of a container that has failed.
-const EVIDENCE_LINES: usize = 20;
+pub(super) const EVIDENCE_LINES: usize = 20;
 
 /// What all exchanges of a run share.
 #[derive(Debug)]
 pub(super) struct Context<'a, E> {
     pub(super) engine: &'a E,
+    pub(super) project: &'a ProjectName,
+    /// Starts the containers of `pre_start` hooks.
+    pub(super) launcher: &'a dyn Launch,
+    /// Services whose turn has ended badly: there is nothing of them to wait for.
+    pub(super) failed: RefCell<BTreeSet<ServiceName>>,
+    /// The dependencies that are waited for; all if `None`.
+    pub(super) awaited: Option<&'a BTreeSet<ServiceName>>,
     pub(super) hub: &'a Hub,
     pub(super) reporter: &'a dyn Reporter,
     pub(super) cancel: &'a Cancel,
@@ -37,6 +47,8 @@ pub(super) struct Context<'a, E> {
     pub(super) wait_timeout: Option<Duration>,
     /// `--timeout`.
     pub(super) stop_timeout: Option<Duration>,
+    /// Whether anonymous volumes are replaced with the containers (`--renew-anon-volumes`).
+    pub(super) renew_volumes: bool,
 }
 
 /// What the exchanges of one service share.
@@ -48,19 +60,28 @@ pub(super) struct Exchange<'a, E> {
     pub(super) drain: Drain,
     /// Whether containers move in and out of DNS names.
     pub(super) steers: bool,
+    /// Whether the files name the service's container.
+    pub(super) fixed_name: bool,
 }
 
 /// A container in an exchange.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Member {
     /// As last observed.
     pub(super) container: Container,
     /// Its attachments when it serves.
     pub(super) home: Attachments,
+    /// The name it is to have when it serves, if that is to be seen to.
+    pub(super) name: Option<String>,
+    /// Whether another one is to have the name that it has, which the files give.
+    pub(super) yields: bool,
     /// Whether it is to serve again if the exchange is undone.
     pub(super) restores: bool,
     /// Whether it is removed if the exchange is undone after it came in (otherwise it is stopped and kept).
     pub(super) disposable: bool,
+    /// Whether it has never run before this run, so that its own volumes hold nothing that anybody wants.
+    pub(super) blank: bool,
     /// Whether it may end by itself, its work being done.
     pub(super) may_complete: bool,
 }
@@ -80,6 +101,8 @@ impl Member {
 /// An exchange that did not succeed.
 #[derive(Debug)]
 pub(super) enum Failed {
+    /// Nothing was begun since a dependency is not as it has to be, and why.
+    Unmet(String),
     /// The incoming container is not fit, and why. Undone.
     Unfit(String),
     /// The incoming container is not in, and the outgoing one, which was to serve again, is not fit either, and why.
@@ -129,7 +152,12 @@ impl<E: Engine> Exchange<'_, E> {
             return Err(Failed::Undone(error));
         }
         let Some(incoming) = incoming else { return Ok(()) };
-        let Err(failed) = self.bring_in(incoming, self.context.cancel).await else { return Ok(()) };
+        let named = self.hand_over(outgoing, incoming).await;
+        let brought_in = match named {
+            Ok(()) => self.bring_in(incoming, self.context.cancel).await,
+            Err(error) => Err(Failed::Undone(error)),
+        };
+        let Err(failed) = brought_in else { return Ok(()) };
         let stays = incoming.stays_after(&failed);
         if !stays {
             self.show_failure(incoming, &failed).await;
@@ -140,6 +168,9 @@ impl<E: Engine> Exchange<'_, E> {
         if let Some(outgoing) = outgoing
             && (!stays || is_active(&outgoing.container))
         {
+            if let Err(error) = self.hand_over(Some(incoming), outgoing).await {
+                self.warn(&error.to_string());
+            }
             self.restore(outgoing).await?;
         }
         if !stays {
@@ -148,11 +179,27 @@ impl<E: Engine> Exchange<'_, E> {
         Err(failed)
     }
 
+    /// Stops a container and starts it again, which is not to be interrupted. Whatever goes wrong, it ends up started.
+    pub(super) async fn restart(&self, member: &Member) -> Result<(), Failed> {
+        let stopped = self.take_out(member).await;
+        let mut back = self.bring_back(member).await;
+        // It ran before, so it is likely to run again; and there is nothing else to put in its place.
+        if back.is_err() {
+            back = self.bring_back(member).await;
+        }
+        back?;
+        stopped.map_err(Failed::Undone)
+    }
+
     /// Starts a container, waits until it is ready, and publishes it.
     async fn bring_in(&self, member: &Member, cancel: &Cancel) -> Result<(), Failed> {
         let id = &member.container.id;
         let context = self.context;
-        let settle = self.policy.monitor.unwrap_or(SETTLE);
+        let healthcheck = member.container.healthcheck.is_some();
+        let service = context.services.get(self.service);
+        // Others wait for its work to be done, however long that takes.
+        let works = member.disposable && !healthcheck && service.is_some_and(|service| service.must_complete);
+        let settle = if works { FOREVER } else { self.policy.monitor.unwrap_or(SETTLE) };
         let limit = ready::deadline(&member.container, context.wait_timeout, settle);
         let events = context.hub.subscribe(id);
         self.step(member, Step::Starting);
@@ -166,10 +213,9 @@ impl<E: Engine> Exchange<'_, E> {
             }
             Err(error) => return Err(Failed::Undone(error)),
         }
-        let healthcheck = member.container.healthcheck.is_some();
         let ready = async {
             let hooks_took = self.post_start(member, cancel).await?;
-            self.step(member, Step::Waiting { healthcheck, deadline: limit });
+            self.step(member, if works { Step::Working } else { Step::Waiting { healthcheck, deadline: limit } });
             let times = (settle, limit.saturating_add(hooks_took));
             ready::wait(context.engine, &member.container, events, begin, times, cancel).await
         };
@@ -187,6 +233,31 @@ impl<E: Engine> Exchange<'_, E> {
         // An earlier run may have left it withdrawn even if this one does not steer.
         let published = !self.steers && member.container.networks == member.home;
         if published { Ok(()) } else { self.publish(member).await.map_err(Failed::Undone) }
+    }
+
+    /// Gives a container the name that the files give to the only container of its service, before it starts: it may need
+    /// to find itself by it. Another one that still has it steps aside. What they are called is looked at, not
+    /// remembered: an exchange can go either way, and be cut off at any step.
+    async fn hand_over(&self, from: Option<&Member>, to: &Member) -> engine::Result<()> {
+        let Some(name) = to.name.as_ref().filter(|_| self.fixed_name) else { return Ok(()) };
+        let engine = self.context.engine;
+        let id = &to.container.id;
+        let Some(now) = engine.container(id).await? else { return Ok(()) };
+        if now.name == *name {
+            return Ok(());
+        }
+        if let Some(from) = from {
+            self.step_aside(from, name).await?;
+        }
+        engine.rename(id, name).await
+    }
+
+    /// Takes a name from a container that has it.
+    async fn step_aside(&self, member: &Member, name: &str) -> engine::Result<()> {
+        match self.context.engine.container(&member.container.id).await? {
+            Some(now) if now.name == name => self.context.engine.rename(&now.id, &naming::aside(&now)).await,
+            _ => Ok(()),
+        }
     }
 
     /// Runs the hooks that follow a start. Returns how long they took, which is not for the container to answer for.
@@ -227,6 +298,11 @@ impl<E: Engine> Exchange<'_, E> {
     async fn take_out(&self, member: &Member) -> engine::Result<()> {
         let engine = self.context.engine;
         let id = &member.container.id;
+        if member.yields
+            && let Err(error) = self.step_aside(member, &member.container.name).await
+        {
+            self.warn(&error.to_string());
+        }
         if !is_active(&member.container) {
             // It may have been started since it was looked at.
             return engine.stop(id, self.context.stop_timeout).await;
@@ -281,7 +357,7 @@ impl<E: Engine> Exchange<'_, E> {
         if !member.disposable {
             return self.halt(member).await;
         }
-        match self.context.engine.remove(&member.container.id, true).await {
+        match self.context.engine.remove(&member.container.id, member.blank).await {
             Ok(()) => self.step(member, Step::Removed),
             Err(error) => self.warn(&format!("{error}; it is left behind, the next deploy removes it")),
         }
@@ -292,12 +368,16 @@ impl<E: Engine> Exchange<'_, E> {
         if !member.restores {
             return Ok(());
         }
+        self.bring_back(member).await?;
+        self.step(member, Step::Restored);
+        Ok(())
+    }
+
+    /// Starts a container that was stopped, so that it serves as it did before.
+    async fn bring_back(&self, member: &Member) -> Result<(), Failed> {
         // Whoever interrupts wants to leave, but not without this.
         match self.bring_in(member, &Cancel::new()).await {
-            Ok(()) => {
-                self.step(member, Step::Restored);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(Failed::Unfit(reason)) => {
                 // It is all there is: let traffic reach it however unwell it is.
                 let published = self.publish(member).await;

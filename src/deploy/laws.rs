@@ -2,12 +2,13 @@
 //! users who interrupt or kill at any call.
 //!
 //! While a run goes on, [`invariants`] are checked after every single change; what has to be true at its end is checked
-//! by [`trial`]. Three kinds of tests put runs on trial: [`sweeps`] spoil every call of some typical deployments in every
-//! way, [`bad_versions`] deploy what cannot work, and [`chance`] makes up deployments, and plans, at random.
+//! by [`trial`]. Four kinds of tests put runs on trial: [`sweeps`] spoil every call of some typical deployments in every
+//! way, [`bad_versions`] deploy what cannot work, [`conditions`] what cannot begin, and [`chance`] makes up deployments, and plans, at random.
 
 mod bad_versions;
 mod chance;
 mod compose;
+mod conditions;
 mod invariants;
 mod scenario;
 mod sweeps;

@@ -5,20 +5,31 @@
 
 mod aftermath;
 mod condition;
-mod doubts;
+mod definitions;
+mod dependencies;
+mod dependents;
 mod exchange;
 mod files;
 mod followers;
 mod hooks;
+mod images;
 #[cfg(test)]
 mod laws;
+mod naming;
+mod orphans;
 pub mod plan;
+mod pre_start;
 mod prepare;
 mod ready;
+mod rehearsal;
 mod roll;
+mod succession;
 mod traffic;
+mod turns;
+mod volumes;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -26,7 +37,7 @@ use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Reason};
-use crate::compose::{Compose, Loaded, Project, order};
+use crate::compose::{self, Compose, Loaded, Project, order};
 use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
@@ -40,6 +51,7 @@ const ROUNDS: usize = 3;
 
 /// What the user asks for.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes")]
 pub struct Request {
     /// The services to consider; all if empty.
     pub services: Vec<ServiceName>,
@@ -47,6 +59,17 @@ pub struct Request {
     pub no_dependencies: bool,
     /// Whether to replace containers even without a change.
     pub force_recreate: bool,
+    /// Whether to leave it at creating the new containers.
+    pub no_start: bool,
+    /// What to do about images.
+    pub images: compose::images::Options,
+    /// Whether new containers get empty anonymous volumes, not those of the containers that they replace.
+    pub renew_anonymous_volumes: bool,
+    /// Whether networks whose definition has changed may be replaced, which interrupts what is on them.
+    pub recreate_networks: bool,
+    /// Whether to remove containers of services that are in no file any more; if `None`, the project's environment
+    /// tells.
+    pub remove_orphans: Option<bool>,
     /// Whether to wait until all considered services are running or healthy, also unchanged ones.
     pub wait: bool,
     /// The longest a container may take to become ready.
@@ -65,11 +88,17 @@ pub struct Preview {
 }
 
 /// Finds out what [`deploy`] would do. Changes nothing.
-pub async fn preview<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Preview, Failure> {
-    let (mut project, containers) = observe(engine, compose, &request.services).await?;
-    let mut options = options(engine, &project, &containers, request).await?;
-    let plan = doubts::plan(compose, &mut project, &containers, &mut options).await?;
-    files::refuse(&project, &plan)?;
+pub async fn preview<E: Engine, C: Compose>(
+    engine: &E,
+    compose: &C,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Preview, Failure> {
+    let Survey { project, containers, options, mut plan } = survey(engine, compose, request).await?;
+    let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
+    images::note_dry_run(&refresh.map_err(engine_failure)?, reporter);
+    images::note(&plan, &options.changed_images, reporter);
+    plan.orphans = orphans::to_remove(compose, &project, &containers, request, reporter).await?;
     Ok(Preview { plan, containers })
 }
 
@@ -82,34 +111,70 @@ pub async fn deploy<E: Engine, C: Compose>(
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
-    let (mut project, mut before) = observe(engine, compose, &request.services).await?;
+    let mut survey = self::survey(engine, compose, request).await?;
+    // What is refused in planning need not be built first.
+    let refresh = images::wanted(engine, &survey.project, &survey.options.considered, &request.images).await;
+    let refresh = refresh.map_err(engine_failure)?;
+    if !refresh.is_empty() {
+        compose.refresh(&refresh).await?;
+        survey = self::survey(engine, compose, request).await?;
+    }
+    if !survey.plan.networks.is_empty() {
+        let Survey { project, containers, plan, .. } = &survey;
+        definitions::replace(compose, project, containers, &plan.networks, reporter).await?;
+        survey = self::survey(engine, compose, request).await?;
+    }
+    let Survey { mut project, containers: mut before, mut options, mut plan } = survey;
     let name = project.name.clone();
-    let mut options = options(engine, &project, &before, request).await?;
-    let plan = doubts::plan(compose, &mut project, &before, &mut options).await?;
-    files::refuse(&project, &plan)?;
+    images::note(&plan, &options.changed_images, reporter);
+    plan.orphans = orphans::to_remove(compose, &project, &before, request, reporter).await?;
+    let orphans = before.clone();
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
     // Services that live in containers of others come after them, in a pass of their own: only then is it known whose
     // namespaces they are to join.
     let mut rest = plan.clone();
-    while !rest.is_empty() {
+    while !rest.is_settled() {
         let later = followers::later(&project, &rest);
         options.considered.retain(|service| !later.contains(service));
         let now = make_plan(&project, &before, &options)?;
         let change = Change { engine, compose, request, reporter, cancel, options: &options };
         change.make(project.clone(), &before, now).await?;
-        if later.is_empty() {
+        if later.is_empty() || request.no_start {
             break;
         }
         (project, before) = observe(engine, compose, &request.services).await?;
-        options = Options { considered: later, ..Options::default() };
-        rest = doubts::plan(compose, &mut project, &before, &mut options).await?;
+        options = Options { considered: later, renew_volumes: options.renew_volumes, ..Options::default() };
+        (rest, _) = rehearsal::plan(compose, &mut project, &before, &mut options).await?;
+    }
+    let updated = plan.services.iter().filter(|service| !service.is_empty()).count();
+    if request.no_start {
+        reporter.report(&Event::Prepared { services: updated, took: begin.elapsed() });
+        return Ok(());
     }
     if request.wait {
         aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
     }
-    let updated = plan.services.iter().filter(|service| !service.is_empty()).count();
+    orphans::remove(engine, &plan, &orphans, request, reporter).await?;
+    naming::mend(engine, &project, &plan, &orphans, reporter).await;
     reporter.report(&Event::Finished { updated, unchanged: plan.services.len() - updated, took: begin.elapsed() });
     Ok(())
+}
+
+/// What is wanted, what is there, and what follows.
+struct Survey {
+    project: Project,
+    containers: Vec<Container>,
+    options: Options,
+    plan: Plan,
+}
+
+async fn survey<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Survey, Failure> {
+    let (mut project, containers) = observe(engine, compose, &request.services).await?;
+    let mut options = options(engine, &project, &containers, request).await?;
+    let (mut plan, rehearsal) = rehearsal::plan(compose, &mut project, &containers, &mut options).await?;
+    files::refuse(&project, &plan)?;
+    plan.networks = definitions::check(&rehearsal, &containers, request.recreate_networks)?;
+    Ok(Survey { project, containers, options, plan })
 }
 
 /// Reads the project with its config hashes, and the containers there are.
@@ -165,15 +230,32 @@ async fn options<E: Engine>(
     } else {
         request.services.iter().cloned().collect()
     };
-    // As with Compose, what named services depend on is considered too, but never forced.
+    // As with Compose, what named services depend on is considered too, but never forced. What an earlier run has created
+    // and not started is new enough.
     let forced = containers
         .iter()
         .filter(|container| request.force_recreate && !container.one_off && named.contains(&container.service))
+        .filter(|container| container.state != engine::State::Created)
         .map(|container| container.id.clone())
         .collect();
     let considered = if request.no_dependencies { named } else { order::closure(&project.services, &named) };
-    let changed_files = files::changes(engine, project, &considered, containers).await.map_err(engine_failure)?;
-    Ok(Options { considered, forced, changed_files, ..Options::default() })
+    let (changed_files, changed_images, definitions) = tokio::try_join!(
+        files::changes(engine, project, &considered, containers),
+        images::changes(engine, project, &considered, containers, &request.images),
+        engine.definitions(&project.name),
+    )
+    .map_err(engine_failure)?;
+    let definitions_differ = definitions::differ(project, &definitions);
+    let renew_volumes = request.renew_anonymous_volumes;
+    Ok(Options {
+        considered,
+        forced,
+        renew_volumes,
+        changed_files,
+        definitions_differ,
+        changed_images,
+        ..Options::default()
+    })
 }
 
 fn make_plan(project: &Project, containers: &[Container], options: &Options) -> Result<Plan, Failure> {
@@ -199,15 +281,25 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         let name = project.name.clone();
         let services = project.services.clone();
         let (plan, containers) = self.prepare(project, before, plan).await?;
+        if self.request.no_start {
+            return Ok(());
+        }
         let hub = watch::Hub::new();
+        let named: BTreeSet<_> = self.request.services.iter().cloned().collect();
+        let launcher = pre_start::Launcher(self.compose);
         let context = Context {
             engine: self.engine,
+            project: &name,
+            failed: RefCell::default(),
+            launcher: &launcher,
+            awaited: (self.request.no_dependencies && !named.is_empty()).then_some(&named),
             hub: &hub,
             reporter: self.reporter,
             cancel: self.cancel,
             services: &services,
             wait_timeout: self.request.wait_timeout,
             stop_timeout: self.request.stop_timeout,
+            renew_volumes: self.request.renew_anonymous_volumes,
         };
         let rolled = hub.during(self.engine, &name, roll::roll(&context, &plan, &containers)).await;
         match rolled {
@@ -249,21 +341,29 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         let mut round = 1;
         loop {
             prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
-            let creation = prepare::creation(&project, &plan, &containers, self.request.no_dependencies);
-            let Some(creation) = creation else { break };
+            let creations = prepare::creations(&project, &plan, &containers, self.request);
+            if creations.is_empty() {
+                break;
+            }
             if round > ROUNDS {
                 return Err(Failure::from(anyhow!("containers come and go faster than Compose creates them")));
             }
             let missing = plan.services.iter().map(plan::ServicePlan::creations).sum();
             self.reporter.report(&Event::Creating { containers: missing });
-            self.compose.create(&creation).await?;
+            for creation in &creations {
+                self.compose.create(creation).await?;
+            }
             containers = self.engine.containers(&project.name).await.map_err(engine_failure)?;
+            pre_start::sweep(self.engine, before, &containers).await.map_err(engine_failure)?;
             self.check_cancel()?;
             // What Compose labels new containers with is the last word on what their configuration is.
+            naming::claim(&project, before, &mut containers);
             adopt_labels(&mut project, before, &containers);
             plan = make_plan(&project, &containers, self.options)?;
             round += 1;
         }
+        let settled = succession::settle(self.engine, &project, &mut plan, &mut containers, self.options).await;
+        settled.map_err(engine_failure)?;
         files::copy_in(self.engine, &project, &plan, &containers).await.map_err(engine_failure)?;
         prepare::hide(self.engine, &plan, &containers).await.map_err(engine_failure)?;
         Ok((plan, containers))

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::condition::{Sorted, is_published, is_serving};
+use super::dependents;
+use super::volumes;
 use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Exclusive, Order, Project, Service, order};
 use crate::engine::{Container, State};
-use crate::names::{ContainerId, NetworkName, ServiceName};
+use crate::names::{ContainerId, ImageId, NetworkName, ServiceName};
 
 /// What the user asked for besides the project itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,8 +23,30 @@ pub struct Options {
     /// Containers that are to be replaced because they live in the namespaces of another service's container, which
     /// goes. The other service.
     pub bereft: BTreeMap<ContainerId, ServiceName>,
+    /// Whether new containers get empty anonymous volumes, not those of the containers that they replace.
+    pub renew_volumes: bool,
+    /// Containers that are to be replaced for the sake of a dependency whose containers are. The dependency. [`plan`]
+    /// fills it in.
+    pub disturbed: BTreeMap<ContainerId, ServiceName>,
     /// Containers that hold other contents of configs and secrets than wanted, with the paths of these.
     pub changed_files: BTreeMap<ContainerId, BTreeSet<String>>,
+    /// Whether networks or volumes seem to have another definition than they were made with.
+    pub definitions_differ: bool,
+    /// Containers whose image's name stands for another image by now.
+    pub changed_images: BTreeMap<ContainerId, ChangedImage>,
+}
+
+/// An image name that was given to another image.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangedImage {
+    /// The name.
+    pub name: String,
+    /// What a container is made of.
+    pub old: ImageId,
+    /// What the name stands for now.
+    pub new: ImageId,
+    /// Whether somebody has asked for new images, so that the container is to be replaced.
+    pub wanted: bool,
 }
 
 impl Options {
@@ -31,6 +55,8 @@ impl Options {
         self.forced.contains(container)
             || self.changed_files.contains_key(container)
             || self.bereft.contains_key(container)
+            || self.disturbed.contains_key(container)
+            || self.changed_images.get(container).is_some_and(|image| image.wanted)
     }
 }
 
@@ -39,6 +65,11 @@ impl Options {
 pub struct Plan {
     /// The considered services in the order of execution, unchanged ones included.
     pub services: Vec<ServicePlan>,
+    /// Containers that are removed in the end since their services are in no file any more; [`plan`] knows of none.
+    pub orphans: Vec<ContainerId>,
+    /// Networks that are replaced first of all since their definition has changed, with the names of the containers that
+    /// this interrupts; [`plan`] knows of none.
+    pub networks: BTreeMap<NetworkName, BTreeSet<String>>,
 }
 
 /// What is to be done for one service.
@@ -62,6 +93,8 @@ pub struct ServicePlan {
     pub interrupted: bool,
     /// Whether its containers are known to end when their work is done.
     pub may_complete: bool,
+    /// Paths of anonymous volumes that a container which still serves and its successor have in common for a while.
+    pub shared_volumes: BTreeSet<String>,
     /// Containers that stay as they are.
     pub kept: Vec<ContainerId>,
     /// Containers that never served (created, never started), to be removed first thing.
@@ -79,6 +112,8 @@ pub enum Slot {
     Replace(ContainerId, Successor),
     /// One less.
     Remove(ContainerId),
+    /// Stopped and started again.
+    Restart(ContainerId),
 }
 
 /// Where a new container comes from.
@@ -107,10 +142,24 @@ pub enum Reason {
         /// The other service.
         service: ServiceName,
     },
+    /// The image's name stands for another image, and new images were asked for.
+    ImageChanged {
+        /// The name.
+        name: String,
+        /// What a container is made of.
+        old: ImageId,
+        /// What the name stands for now.
+        new: ImageId,
+    },
     /// The content of a config or secret differs, which Compose's hash does not see.
     FileChanged {
         /// Its path in the container.
         path: String,
+    },
+    /// A service that it depends on by `restart: true` gets other containers, or has got them.
+    DependencyReplaced {
+        /// The other service.
+        service: ServiceName,
     },
     /// The user asked for it (`--force-recreate`).
     Forced,
@@ -168,15 +217,21 @@ impl Refusal {
 }
 
 impl Plan {
-    /// Whether a service's containers change.
+    /// Whether a service gets other containers, or more or less of them.
     #[must_use]
     pub fn changes(&self, name: &ServiceName) -> bool {
-        self.services.iter().any(|service| service.service == *name && !service.slots.is_empty())
+        !self.keeps_containers_of(name)
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_settled() && self.orphans.is_empty() && self.networks.is_empty()
+    }
+
+    /// Whether there is nothing to do for any service.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
         self.services.iter().all(ServicePlan::is_empty)
     }
 
@@ -209,7 +264,7 @@ impl Slot {
     #[must_use]
     pub fn old(&self) -> Option<&ContainerId> {
         match self {
-            Self::Add(_) => None,
+            Self::Add(_) | Self::Restart(_) => None,
             Self::Replace(old, _) | Self::Remove(old) => Some(old),
         }
     }
@@ -219,7 +274,7 @@ impl Slot {
     pub fn successor(&self) -> Option<&Successor> {
         match self {
             Self::Add(new) | Self::Replace(_, new) => Some(new),
-            Self::Remove(_) => None,
+            Self::Remove(_) | Self::Restart(_) => None,
         }
     }
 }
@@ -229,17 +284,40 @@ impl Slot {
 /// `observed` are the project's containers in any order; those made by `compose run` and those of services that are not
 /// considered are left out of account.
 pub fn plan(desired: &Project, observed: &[Container], options: &Options) -> Result<Plan, Refusal> {
-    let services = order::sequence(&desired.services)
-        .into_iter()
-        .filter(|name| options.considered.contains(*name))
-        .map(|name| {
-            let mut containers: Vec<_> =
-                observed.iter().filter(|container| !container.one_off && container.service == *name).collect();
-            containers.sort_by_key(|container| (container.number, &container.id));
-            plan_service(name, &desired.services[name], &containers, options)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Plan { services })
+    let mut options = options.clone();
+    let mut services = Vec::new();
+    let mut renewed = BTreeSet::new();
+    let mut going = BTreeSet::new();
+    for name in order::sequence(&desired.services) {
+        if !options.considered.contains(name) {
+            continue;
+        }
+        let service = &desired.services[name];
+        let mut containers: Vec<_> =
+            observed.iter().filter(|container| !container.one_off && container.service == *name).collect();
+        containers.sort_by_key(|container| (container.number, &container.id));
+        let disturbed = dependents::disturbed(service, &containers, observed, &renewed, &going);
+        let replaces = dependents::replaces(service);
+        if replaces {
+            options.disturbed.extend(disturbed.clone());
+        }
+        let mut plan = plan_service(name, service, &containers, &options)?;
+        if !replaces {
+            let mut unfinished = dependents::unfinished(&plan, &disturbed);
+            while !unfinished.is_empty() {
+                options.disturbed.append(&mut unfinished);
+                plan = plan_service(name, service, &containers, &options)?;
+                unfinished = dependents::unfinished(&plan, &disturbed);
+            }
+            dependents::restart(&mut plan, &disturbed);
+        }
+        going.extend(plan.slots.iter().filter_map(Slot::old).cloned());
+        if dependents::is_renewed(&plan) {
+            renewed.insert(name);
+        }
+        services.push(plan);
+    }
+    Ok(Plan { services, orphans: Vec::new(), networks: BTreeMap::new() })
 }
 
 fn plan_service(
@@ -262,7 +340,7 @@ fn plan_service(
     } else if reasons.is_empty() {
         reasons.push(Reason::Unfinished);
     }
-    let plan = ServicePlan {
+    let mut plan = ServicePlan {
         service: name.clone(),
         reasons,
         update: service.update.clone(),
@@ -272,10 +350,14 @@ fn plan_service(
         steers,
         may_complete: service.may_complete,
         interrupted: serving - unproven < wanted && is_half_way(service, containers),
+        shared_volumes: BTreeSet::new(),
         kept,
         discarded,
         slots,
     };
+    if !options.renew_volumes {
+        plan.shared_volumes = overlaps(&plan, containers).flat_map(volumes::passed_on).cloned().collect();
+    }
     refuse_overlap(service, &plan, containers)?;
     Ok(plan)
 }
@@ -312,17 +394,22 @@ fn fates(service: &Service, mut sorted: Sorted<'_>, wanted: usize) -> Fates {
     let spare = sorted.unfinished.split_off(sorted.unfinished.len().min(needed));
     let (spare_created, spare_started): (Vec<_>, Vec<_>) =
         spare.into_iter().partition(|container| container.state == State::Created);
-    let adopted = sorted.unfinished.into_iter().map(|container| Successor::Adopted(container.id.clone()));
-    let successors = adopted.chain(std::iter::repeat(Successor::Created)).take(needed);
+    let heirs = sorted.unfinished;
+    let adopted = heirs.iter().map(|container| Successor::Adopted(container.id.clone()));
+    let successors: Vec<_> = adopted.chain(std::iter::repeat(Successor::Created)).take(needed).collect();
 
     // Outdated containers that serve get a successor before those that do not: only so can the successor have what the
     // serving one has to give up first, such as a port.
     let mut outdated = sorted.outdated;
     outdated.extend(spare_started);
-    outdated.sort_by_key(|&container| restorability(service, container));
+    outdated.sort_by_key(|&container| {
+        let has_heir = heirs.iter().any(|heir| heir.replaces.as_ref() == Some(&container.id));
+        (!has_heir, restorability(service, container))
+    });
     let leftover = outdated.split_off(outdated.len().min(needed));
 
-    let olds = outdated.into_iter().map(Some).chain(std::iter::repeat(None));
+    let olds = face_heirs(outdated, &heirs);
+    let olds = olds.into_iter().chain(std::iter::repeat(None));
     let (serving, idle): (Vec<_>, Vec<_>) = olds.zip(successors).partition(|(old, _)| old.is_some_and(is_serving));
     let (leftover_serving, leftover_idle): (Vec<_>, Vec<_>) =
         leftover.into_iter().partition(|container| is_serving(container));
@@ -361,16 +448,60 @@ fn restorability<'a>(service: &Service, container: &'a Container) -> (bool, bool
     (!is_serving(container), container.config_hash == service.config_hash, container.number, &container.id)
 }
 
+/// Brings outdated containers into the order of their heirs: those made to replace one (they may have its volumes) face
+/// it.
+fn face_heirs<'a>(outdated: Vec<&'a Container>, heirs: &[&Container]) -> Vec<Option<&'a Container>> {
+    let mut olds: Vec<_> = outdated.into_iter().map(Some).collect();
+    olds.resize(olds.len().max(heirs.len()), None);
+    for (index, heir) in heirs.iter().enumerate() {
+        let replaced = heir.replaces.as_ref();
+        let is_replaced = |old: Option<&Container>| old.is_some_and(|old| Some(&old.id) == replaced);
+        if let Some(position) = olds.iter().position(|old| is_replaced(*old)) {
+            olds.swap(index, position);
+        }
+    }
+    olds
+}
+
+/// Serving containers that run side by side with their successors for a while.
+fn overlaps<'a>(plan: &ServicePlan, containers: &[&'a Container]) -> impl Iterator<Item = &'a Container> {
+    let side_by_side = plan.update.order == Order::StartFirst;
+    let replaced = plan.slots.iter().filter_map(move |slot| match slot {
+        Slot::Replace(old, _) if side_by_side => Some(old),
+        _ => None,
+    });
+    replaced
+        .filter_map(|old| containers.iter().copied().find(|container| container.id == *old && is_serving(container)))
+}
+
 /// In start-first order, a serving container and its successor must be able to run side by side.
 fn refuse_overlap(service: &Service, plan: &ServicePlan, containers: &[&Container]) -> Result<(), Refusal> {
-    let overlaps = plan.update.order == Order::StartFirst
-        && plan.slots.iter().any(|slot| {
-            matches!(slot, Slot::Replace(old, _) if containers.iter().any(|container| container.id == *old && is_serving(container)))
-        });
     match service.exclusive.first() {
-        Some(exclusive) if overlaps => {
+        Some(exclusive) if overlaps(plan, containers).next().is_some() => {
             Err(Refusal::CannotOverlap { service: plan.service.clone(), exclusive: exclusive.clone() })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+impl ServicePlan {
+    /// A service that nothing is to be done for.
+    pub(crate) fn example() -> Self {
+        Self {
+            service: ServiceName::new("web"),
+            reasons: Vec::new(),
+            update: UpdatePolicy::default(),
+            rollback: UpdatePolicy::default(),
+            drain: Drain::default(),
+            aliases: BTreeMap::new(),
+            steers: true,
+            interrupted: false,
+            may_complete: false,
+            shared_volumes: BTreeSet::new(),
+            kept: Vec::new(),
+            discarded: Vec::new(),
+            slots: Vec::new(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future;
 
 use super::condition::can_be_steered;
 use super::plan::Plan;
-use super::traffic;
+use super::{Request, images, naming, traffic};
 use crate::compose::{Creation, Project, order};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::{ProjectName, ServiceName};
@@ -22,22 +22,17 @@ pub(super) async fn discard<E: Engine>(engine: &E, plan: &Plan) -> engine::Resul
     Ok(())
 }
 
-/// What Compose has to create for a plan, given the containers that are there; `None` if nothing.
-pub(super) fn creation(
-    project: &Project,
-    plan: &Plan,
-    existing: &[Container],
-    no_dependencies: bool,
-) -> Option<Creation> {
+/// What Compose has to create for a plan, given the containers that are there.
+///
+/// Of services with a fixed name that have a container already, Compose would create no second one: these are created
+/// without the name, by themselves.
+pub(super) fn creations(project: &Project, plan: &Plan, existing: &[Container], request: &Request) -> Vec<Creation> {
     let additions: BTreeMap<&ServiceName, usize> = plan
         .services
         .iter()
         .map(|service| (&service.service, service.creations()))
         .filter(|&(_, number)| number > 0)
         .collect();
-    if additions.is_empty() {
-        return None;
-    }
     let discarded: BTreeSet<_> = plan.services.iter().flat_map(|service| &service.discarded).collect();
     let mut counts: BTreeMap<&ServiceName, usize> = BTreeMap::new();
     for container in existing {
@@ -45,19 +40,36 @@ pub(super) fn creation(
             *counts.entry(&container.service).or_default() += 1;
         }
     }
-    let services: BTreeSet<_> = additions.keys().copied().cloned().collect();
-    // Compose scales every service that it comes across, dependencies included, and would remove containers of those
-    // it believes to have too many: so each is given the number it has. Others it refuses to hear of.
-    let reached = if no_dependencies { services.clone() } else { order::closure(&project.services, &services) };
-    let scale = reached
-        .into_iter()
-        .filter_map(|name| {
-            let there = counts.get(&name).copied().unwrap_or_default();
-            let more = additions.get(&name).copied().unwrap_or_default();
-            (there + more > 0).then(|| (name, u32::try_from(there + more).unwrap_or(u32::MAX)))
-        })
-        .collect();
-    Some(Creation { services, scale, no_dependencies })
+    let is_fixed = |name: &ServiceName| {
+        counts.contains_key(name) && project.services.get(name).is_some_and(|service| naming::fixed(service).is_some())
+    };
+    let (unnamed, named): (BTreeSet<_>, BTreeSet<_>) = additions.keys().map(|name| (*name).clone()).partition(is_fixed);
+    let creation = |services: BTreeSet<ServiceName>, unnamed| {
+        let no_dependencies = request.no_dependencies || unnamed;
+        // Compose scales every service that it comes across, dependencies included, and would remove containers of those
+        // it believes to have too many: so each is given the number it has. Others it refuses to hear of.
+        let reached = if no_dependencies { services.clone() } else { order::closure(&project.services, &services) };
+        let pull = images::policy_of_creation(project, &reached, &request.images);
+        let scale = reached
+            .into_iter()
+            .filter_map(|name| {
+                let there = counts.get(&name).copied().unwrap_or_default();
+                let more = additions.get(&name).filter(|_| services.contains(&name)).copied().unwrap_or_default();
+                (there + more > 0).then(|| (name, u32::try_from(there + more).unwrap_or(u32::MAX)))
+            })
+            .collect();
+        Creation {
+            services,
+            scale,
+            no_dependencies,
+            unnamed,
+            pull,
+            quiet_pull: request.images.quiet_pull,
+            no_build: request.images.no_build,
+        }
+    };
+    let creations = [(named, false), (unnamed, true)].into_iter().filter(|(services, _)| !services.is_empty());
+    creations.map(|(services, unnamed)| creation(services, unnamed)).collect()
 }
 
 /// Removes the containers that were not there before, as far as they never ran.
@@ -77,7 +89,8 @@ pub(super) async fn remove_new<E: Engine>(
     let known: BTreeSet<_> = before.iter().map(|container| &container.id).collect();
     let new = after
         .iter()
-        .filter(|container| !container.one_off && container.state == State::Created && !known.contains(&container.id));
+        .filter(|container| !container.one_off || container.runs_hook)
+        .filter(|container| container.state == State::Created && !known.contains(&container.id));
     for result in future::join_all(new.map(|container| engine.remove(&container.id, true))).await {
         if let Err(error) = result {
             reporter.report(&Event::Warning(&format!("{error}; the next deploy removes it")));

@@ -17,6 +17,9 @@ use crate::engine::{self, Container, Engine, Health, State};
 /// How long a container without a healthcheck has to run, unless `monitor` says otherwise.
 pub(super) const SETTLE: Duration = Duration::from_secs(5);
 
+/// Longer than anybody waits; short enough to be added to any time.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A container is given at least this long to become ready.
 const LEAST_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -1,18 +1,20 @@
 //! The executor: carries out a prepared plan, service by service, batch by batch.
 //!
-//! A service whose update fails is left in the state its policy asks for; the services after it are not touched. Old
-//! containers are kept, stopped, until their service has converged.
+//! Whose turn it is, [`Turns`] tells. A service whose update fails is left in the state its policy asks for; services
+//! that have not begun by then are not touched. Old containers are kept, stopped, until their service has converged.
 
 use std::collections::BTreeMap;
 
-use futures_util::future;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, future};
 use tokio::time::{Instant, sleep};
 
-use super::condition::is_serving;
+use super::condition::{has_completed, is_serving};
 use super::exchange::{Context, Exchange, Failed, Member};
 use super::plan::{Plan, ServicePlan, Slot, Successor};
-use super::traffic;
-use crate::compose::policy::FailureAction;
+use super::turns::Turns;
+use super::{dependencies, naming, pre_start, traffic};
+use crate::compose::policy::{FailureAction, UpdatePolicy};
 use crate::engine::{self, Container, Engine};
 use crate::names::{ContainerId, ServiceName};
 use crate::report::{Event, Step};
@@ -26,6 +28,8 @@ pub(super) struct Broken {
     pub(super) failed: Failed,
     /// Whether what had been finished was taken back, if anything was, so that only old containers serve.
     pub(super) rolled_back: bool,
+    /// The services that would have been next and were not touched.
+    pub(super) untouched: Vec<ServiceName>,
 }
 
 /// One replica's containers.
@@ -33,6 +37,8 @@ pub(super) struct Broken {
 struct Pair {
     outgoing: Option<Member>,
     incoming: Option<Member>,
+    /// The container that is restarted, in which case there are no others.
+    again: Option<Member>,
 }
 
 impl Pair {
@@ -49,13 +55,72 @@ pub(super) async fn roll<E: Engine>(
     containers: &[Container],
 ) -> Result<(), Broken> {
     let by_id = containers.iter().map(|container| (&container.id, container)).collect();
-    let services = plan.services.iter().filter(|service| !service.slots.is_empty());
-    for (index, service) in services.enumerate() {
-        let result = roll_service(context, service, &by_id).await;
-        // The services before this one have been updated, and stay so.
-        result.map_err(|broken| Broken { rolled_back: broken.rolled_back && index == 0, ..broken })?;
+    let serves = |name: &ServiceName| containers.iter().any(|it| !it.one_off && it.service == *name && is_serving(it));
+    let mut turns = Turns::new(plan, context.services, serves);
+    let mut busy = FuturesUnordered::new();
+    let mut updated = false;
+    let mut failures: Vec<Broken> = Vec::new();
+    let mut untouched = Vec::new();
+    loop {
+        for service in turns.begin(busy.is_empty()) {
+            let turn = take_turn(context, service, &by_id);
+            busy.push(async { (&service.service, turn.await) });
+        }
+        let Some((service, result)) = busy.next().await else { break };
+        turns.end(service);
+        let Err(broken) = result else {
+            updated = true;
+            continue;
+        };
+        context.failed.borrow_mut().insert(service.clone());
+        if broken.is_bad_version() && turns.is_optional(service) {
+            let warning = format!("{service} is not fit; what depends on it can do without it, and goes on");
+            context.reporter.report(&Event::Warning(&warning));
+        } else {
+            untouched.extend(turns.call_off());
+        }
+        failures.push(broken);
     }
-    Ok(())
+    // What has been updated stays so.
+    let rolled_back = !updated && failures.iter().all(|broken| broken.rolled_back);
+    let Some(worst) = failures.iter().position(Broken::is_unreachable).or_else(|| (!failures.is_empty()).then_some(0))
+    else {
+        return Ok(());
+    };
+    let worst = failures.swap_remove(worst);
+    for other in &failures {
+        if let Failed::Unfit(reason) | Failed::Stranded(reason) | Failed::Unmet(reason) = &other.failed {
+            let service = &other.service;
+            context.reporter.report(&Event::Warning(&format!("{service} has failed, too: it {reason}")));
+        }
+    }
+    Err(Broken { rolled_back, untouched, ..worst })
+}
+
+impl Broken {
+    /// Whether a version is to blame, neither the engine nor the user.
+    fn is_bad_version(&self) -> bool {
+        matches!(self.failed, Failed::Unfit(_) | Failed::Unmet(_))
+    }
+}
+
+/// Rolls a service once what it depends on is as it has to be, and its `pre_start` hooks have run.
+async fn take_turn<E: Engine>(
+    context: &Context<'_, E>,
+    plan: &ServicePlan,
+    containers: &BTreeMap<&ContainerId, &Container>,
+) -> Result<(), Broken> {
+    let starts = |slot: &Slot| slot.successor().is_some() || matches!(slot, Slot::Restart(_));
+    let prepared = async {
+        if plan.slots.iter().any(starts) {
+            dependencies::wait(context, &plan.service).await?;
+        }
+        pre_start::run(context, plan, containers).await
+    };
+    if let Err(failed) = prepared.await {
+        return Err(Broken { service: plan.service.clone(), failed, rolled_back: true, untouched: Vec::new() });
+    }
+    roll_service(context, plan, containers).await
 }
 
 async fn roll_service<E: Engine>(
@@ -64,15 +129,17 @@ async fn roll_service<E: Engine>(
     containers: &BTreeMap<&ContainerId, &Container>,
 ) -> Result<(), Broken> {
     let begin = Instant::now();
-    let broken = |failed, rolled_back| Broken { service: plan.service.clone(), failed, rolled_back };
-    let pairs: Vec<_> = plan.slots.iter().map(|slot| pair(plan, slot, containers)).collect();
+    let broken =
+        |failed, rolled_back| Broken { service: plan.service.clone(), failed, rolled_back, untouched: Vec::new() };
+    let fixed = context.services.get(&plan.service).and_then(naming::fixed);
+    let names = naming::assign(plan, fixed, containers);
+    let pairs: Vec<_> = plan.slots.iter().map(|slot| pair(plan, slot, containers, &names, fixed.is_some())).collect();
     context.reporter.report(&Event::ServiceBegun {
         service: &plan.service,
         slots: pairs.len(),
         order: plan.update.order,
     });
-    let exchange =
-        Exchange { context, service: &plan.service, policy: &plan.update, drain: plan.drain, steers: plan.steers };
+    let exchange = exchange(context, plan, &plan.update);
     let (finished, failure) = exchange_all(&exchange, &pairs).await;
     let Some(failed) = failure else {
         commit(context, plan, &finished).await.map_err(|error| broken(Failed::Unfinished(error), false))?;
@@ -90,6 +157,11 @@ async fn roll_service<E: Engine>(
         context.reporter.report(&Event::Warning(&error.to_string()));
     }
     Err(broken(failed, finished.is_empty()))
+}
+
+fn exchange<'a, E>(context: &'a Context<'a, E>, plan: &'a ServicePlan, policy: &'a UpdatePolicy) -> Exchange<'a, E> {
+    let fixed_name = context.services.get(&plan.service).and_then(naming::fixed).is_some();
+    Exchange { context, service: &plan.service, policy, drain: plan.drain, steers: plan.steers, fixed_name }
 }
 
 /// Exchanges pairs batch by batch. Returns the finished ones, and the failure that ended it, if one did.
@@ -115,7 +187,10 @@ async fn exchange_all<E: Engine>(exchange: &Exchange<'_, E>, pairs: &[Pair]) -> 
         if cancel.reason().is_some() {
             return (finished, Some(Failed::Cancelled));
         }
-        let exchanges = batch.iter().map(|pair| exchange.run(pair.outgoing.as_ref(), pair.incoming.as_ref()));
+        let exchanges = batch.iter().map(async |pair| match &pair.again {
+            Some(member) => exchange.restart(member).await,
+            None => exchange.run(pair.outgoing.as_ref(), pair.incoming.as_ref()).await,
+        });
         let results = future::join_all(exchanges).await;
         let mut fatal = None;
         for (pair, result) in batch.iter().zip(results) {
@@ -147,8 +222,7 @@ fn is_tolerated(failures: usize, total: usize, max_failure_ratio: f64) -> bool {
 /// Takes finished replicas back, the last one first. Returns whether all of them were. Never rolled back itself.
 async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> bool {
     context.reporter.report(&Event::RollingBack { service: &plan.service, slots: finished.len() });
-    let exchange =
-        Exchange { context, service: &plan.service, policy: &plan.rollback, drain: plan.drain, steers: plan.steers };
+    let exchange = exchange(context, plan, &plan.rollback);
     let reversed: Vec<_> = finished
         .iter()
         .rev()
@@ -157,6 +231,7 @@ async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, fini
             outgoing: pair.incoming.clone().filter(|member| !member.was_in()).map(as_running),
             // Only what served before comes back.
             incoming: pair.outgoing.clone().filter(|member| member.restores),
+            again: None,
         })
         .collect();
     let (taken_back, failure) = exchange_all(&exchange, &reversed).await;
@@ -178,11 +253,13 @@ fn as_running(mut member: Member) -> Member {
     member
 }
 
-/// Removes the containers that were exchanged for others, or for nothing. Their volumes stay: they hold data.
+/// Removes the containers that were exchanged for others, or for nothing. Their volumes stay, as they hold data, unless
+/// new ones were asked for; those of containers that are taken back hold none that is wanted.
 async fn commit<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> engine::Result<()> {
-    let outgoing = finished.iter().filter_map(|pair| pair.outgoing.as_ref());
-    let removals = outgoing.map(|member| async {
-        context.engine.remove(&member.container.id, false).await?;
+    let outgoing = finished.iter().filter_map(|pair| Some((pair.outgoing.as_ref()?, pair.incoming.is_some())));
+    let removals = outgoing.map(|(member, replaced)| async move {
+        let volumes = member.blank || replaced && context.renew_volumes;
+        context.engine.remove(&member.container.id, volumes).await?;
         context.reporter.report(&Event::Step {
             service: &plan.service,
             container: &member.container.name,
@@ -190,18 +267,41 @@ async fn commit<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finishe
         });
         engine::Result::Ok(())
     });
-    future::join_all(removals).await.into_iter().collect()
+    future::join_all(removals).await.into_iter().collect::<engine::Result<()>>()?;
+    // Only now are the names free that successors are to have.
+    for member in finished.iter().filter_map(|pair| pair.incoming.as_ref()) {
+        if let Some(name) = member.name.as_ref().filter(|name| **name != member.container.name) {
+            naming::give(context.engine, &member.container, name, context.reporter).await;
+        }
+    }
+    Ok(())
 }
 
-fn pair(plan: &ServicePlan, slot: &Slot, containers: &BTreeMap<&ContainerId, &Container>) -> Pair {
+fn pair(
+    plan: &ServicePlan,
+    slot: &Slot,
+    containers: &BTreeMap<&ContainerId, &Container>,
+    names: &BTreeMap<ContainerId, String>,
+    fixed: bool,
+) -> Pair {
     let outgoing: Option<&Container> = slot.old().and_then(|id| containers.get(id).copied());
+    let restarted: Option<&Container> = match slot {
+        Slot::Restart(id) => containers.get(id).copied(),
+        _ => None,
+    };
     // What ends at once must not take over from what runs on, unless the files say that this is its nature.
     let may_complete = plan.may_complete || !outgoing.is_some_and(is_serving);
+    // Work that an old version has done is not done again because a new one cannot do its own.
+    let is_done = |container: &Container| plan.may_complete && has_completed(container);
     let member = |container: &Container, incoming: bool| Member {
         container: container.clone(),
-        home: traffic::published(container, &plan.aliases),
-        restores: !incoming && (is_serving(container) || plan.interrupted),
+        home: traffic::published(container, &plan.aliases, names.get(&container.id).map(String::as_str)),
+        name: if incoming { names.get(&container.id).cloned() } else { Some(naming::proper(container, None)) },
+        // One that makes room for its own successor does so when that is ready for it.
+        yields: fixed && matches!(slot, Slot::Remove(_)) && names.values().any(|name| *name == container.name),
+        restores: !incoming && (is_serving(container) || plan.interrupted && !is_done(container)),
         disposable: incoming,
+        blank: incoming && container.state == engine::State::Created,
         may_complete,
     };
     Pair {
@@ -210,5 +310,6 @@ fn pair(plan: &ServicePlan, slot: &Slot, containers: &BTreeMap<&ContainerId, &Co
             Some(Successor::Adopted(id)) => containers.get(id).map(|container| member(container, true)),
             Some(Successor::Created) | None => None,
         },
+        again: restarted.map(|container| member(container, false)),
     }
 }

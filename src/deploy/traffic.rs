@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::compose::policy::Drain;
-use crate::engine::{self, Attachment, Container, Engine};
+use crate::engine::{self, Attachment, Container, Engine, State};
 use crate::names::{ContainerId, NetworkName};
 
 /// Attachments by network.
@@ -34,10 +34,22 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// The attachments with which the service's names lead to a container.
 ///
-/// What Compose has given it is kept; what is missing (an earlier run was cut off) is added.
-pub(super) fn published(container: &Container, aliases: &BTreeMap<NetworkName, BTreeSet<String>>) -> Attachments {
+/// What Compose has given it is kept; what is missing (an earlier run was cut off) is added. In one that has yet to begin,
+/// the name that it is going to have takes the place of its present one.
+pub(super) fn published(
+    container: &Container,
+    aliases: &BTreeMap<NetworkName, BTreeSet<String>>,
+    name: Option<&str>,
+) -> Attachments {
     let mut attachments = container.networks.clone();
     for (network, attachment) in &mut attachments {
+        if let Some(name) = name.filter(|_| container.state == State::Created) {
+            attachment
+                .aliases
+                .iter_mut()
+                .filter(|alias| **alias == container.name)
+                .for_each(|alias| *alias = name.into());
+        }
         for alias in aliases.get(network).into_iter().flatten() {
             if !attachment.aliases.contains(alias) {
                 attachment.aliases.push(alias.clone());
@@ -181,7 +193,14 @@ mod tests {
     fn published_adds_what_is_missing() {
         let aliases =
             BTreeMap::from([(NetworkName::new("shop_default"), BTreeSet::from(["web".to_owned(), "www".to_owned()]))]);
-        assert_eq!(names(&published(&container(&["shop-web-1"]), &aliases)), ["shop-web-1", "web", "www"]);
-        assert_eq!(names(&published(&container(&["www", "web"]), &aliases)), ["www", "web"]);
+        assert_eq!(names(&published(&container(&["shop-web-1"]), &aliases, None)), ["shop-web-1", "web", "www"]);
+        assert_eq!(names(&published(&container(&["www", "web"]), &aliases, None)), ["www", "web"]);
+    }
+
+    #[test]
+    fn a_new_container_is_published_under_the_name_it_is_going_to_have() {
+        let mut container = container(&["shop-web-1", "web"]);
+        container.state = State::Created;
+        assert_eq!(names(&published(&container, &BTreeMap::new(), Some("shop-web-0"))), ["shop-web-0", "web"]);
     }
 }

@@ -9,6 +9,7 @@
 //! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
 
 mod archive;
+mod copy;
 mod events;
 mod http;
 mod logs;
@@ -29,18 +30,24 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use self::archive::Stat;
+use self::copy::Creation;
 use self::events::{Lines, Message};
 use self::http::{Answer, Http, garbled, transport_error};
 use self::logs::Tail;
-use self::wire::{Connect, Created, Disconnect, Ended, Image, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
-use super::{Action, Attachment, Container, Engine, Error, Event, Exec, ExecOutcome, File, Found, Result};
-use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
+use self::wire::{Connect, Created, Disconnect, Ended, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
+use super::{
+    Action, Attachment, Container, Definitions, Engine, Error, Event, Exec, ExecOutcome, File, Found, Image, Result,
+    Variation,
+};
+use crate::names::{ContainerId, NetworkName, ProjectName, VolumeName};
 
 /// The newest version of the API this code was written for and tested with (Docker 28.5); an older engine is spoken to
 /// in its own version, down to [`MIN_VERSION`].
 const MAX_VERSION: Version = Version(1, 51);
 /// The oldest version with everything that is needed here (Docker 20.10, podman).
 const MIN_VERSION: Version = Version(1, 41);
+/// Since then a container can be created on several networks (Docker 25).
+const SEVERAL_NETWORKS: Version = Version(1, 44);
 /// Lines kept of the output of a command that ran in a container.
 const EXEC_LINES: usize = 100;
 /// Inspections under way at once.
@@ -104,7 +111,13 @@ impl Api {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        answer.accepted()?.json::<Inspection>()?.into_container(&call).map(Some)
+        let mut container = answer.accepted()?.json::<Inspection>()?.into_container(&call)?;
+        if self.podman {
+            // It lists all volumes among those that were wished for.
+            container.volumes.values_mut().for_each(|volume| volume.wished &= !volume.anonymous);
+            name_network_mode(&mut container);
+        }
+        Ok(Some(container))
     }
 
     /// Waits until a container is gone whose removal was begun by someone else; `busy` is the engine's refusal.
@@ -184,6 +197,33 @@ impl Engine for Api {
         unless_status(answer, &[StatusCode::NOT_FOUND])
     }
 
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let call = format!("rename container {} to {name}", id.short());
+        let path = self.container_path(id, &format!("/rename?name={}", escape(name)));
+        unless_status(self.http.post(&call, &path).await?, &[])
+    }
+
+    async fn copy(&self, id: &ContainerId, variation: &Variation) -> Result<ContainerId> {
+        let call = format!("copy container {}", id.short());
+        let original = self.http.get(&call, &self.container_path(id, "/json")).await?.accepted()?.json()?;
+        let several = self.podman || self.version >= SEVERAL_NETWORKS;
+        let copy = Creation::like(original, variation, several).ok_or_else(|| garbled(&call, &"it lacks settings"))?;
+        let path = self.path(&format!("/containers/create?name={}", escape(&variation.name)));
+        let created: Created = self.http.post_json(&call, &path, &copy.body).await?.accepted()?.json()?;
+        let created = ContainerId::new(created.id);
+        for (network, endpoint) in copy.later {
+            let path = self.path(&format!("/networks/{}/connect", escape(&network)));
+            let body = json!({ "Container": created.as_str(), "EndpointConfig": endpoint });
+            let connected =
+                self.http.post_json(&call, &path, &body).await.and_then(|answer| unless_status(answer, &[]));
+            if let Err(error) = connected {
+                self.remove(&created, true).await?;
+                return Err(error);
+            }
+        }
+        Ok(created)
+    }
+
     async fn connect(&self, id: &ContainerId, network: &NetworkName, attachment: &Attachment) -> Result<()> {
         let call = format!("connect container {} to network {network}", id.short());
         let path = self.path(&format!("/networks/{}/connect", escape(network.as_str())));
@@ -205,15 +245,37 @@ impl Engine for Api {
         unless_status(answer, &[StatusCode::NOT_FOUND])
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<ImageId>> {
+    async fn definitions(&self, project: &ProjectName) -> Result<Definitions> {
+        let filters = escape(&json!({ "label": [format!("{PROJECT_LABEL}={project}")] }).to_string());
+        let networks = async {
+            let call = format!("list networks of project {project}");
+            let listed: Vec<wire::Labelled> =
+                self.http.get(&call, &self.path(&format!("/networks?filters={filters}"))).await?.accepted()?.json()?;
+            Ok(listed)
+        };
+        let volumes = async {
+            let call = format!("list volumes of project {project}");
+            let listed: wire::Volumes =
+                self.http.get(&call, &self.path(&format!("/volumes?filters={filters}"))).await?.accepted()?.json()?;
+            Ok(listed.volumes.unwrap_or_default())
+        };
+        let (networks, volumes) = tokio::try_join!(networks, volumes)?;
+        let networks = networks.into_iter().filter_map(wire::Labelled::definition);
+        let volumes = volumes.into_iter().filter_map(wire::Labelled::definition);
+        Ok(Definitions {
+            networks: networks.map(|(name, hash)| (NetworkName::new(name), hash)).collect(),
+            volumes: volumes.map(|(name, hash)| (VolumeName::new(name), hash)).collect(),
+        })
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>> {
         let call = format!("inspect image {reference}");
         let path = self.path(&format!("/images/{}/json", utf8_percent_encode(reference, REFERENCE)));
         let answer = self.http.get(&call, &path).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let image: Image = answer.accepted()?.json()?;
-        Ok(Some(ImageId::new(image.id)))
+        Ok(Some(answer.accepted()?.json::<wire::Image>()?.into()))
     }
 
     async fn received(&self, id: &ContainerId) -> Result<Option<u64>> {
@@ -305,6 +367,19 @@ impl Engine for Api {
         })
         .boxed_local())
     }
+}
+
+/// Gives a container of podman the network mode that it would have on Docker.
+///
+/// Docker calls the mode by the container's first network, and its default network, which has no DNS, "bridge". Podman
+/// says "bridge" whatever the network, and calls the default one "podman".
+fn name_network_mode(container: &mut Container) {
+    if container.network_mode != "bridge" || container.networks.contains_key(&NetworkName::new("podman")) {
+        return;
+    }
+    // One that is on no network at all has been disconnected.
+    let network = container.networks.keys().next().map_or("disconnected", NetworkName::as_str);
+    container.network_mode = network.to_owned();
 }
 
 /// The end of what a stream of output holds.

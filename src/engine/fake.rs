@@ -20,14 +20,14 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, Attachment, Container, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found, Health, Result,
-    State,
+    Action, Attachment, Container, Definitions, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found,
+    Health, Result, State, Variation,
 };
 use crate::cancel::{Cancel, Reason};
-use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
+use crate::engine::Image;
+use crate::names::{ContainerId, NetworkName, ProjectName};
 pub(crate) use behaviour::{Behaviour, Process};
-use world::refused;
-pub(crate) use world::{Phase, Record, World};
+pub(crate) use world::{Phase, Record, World, refused};
 
 /// The engine for one run.
 #[derive(Clone, Debug)]
@@ -255,10 +255,25 @@ impl Engine for Fake {
         .await
     }
 
-    async fn remove(&self, id: &ContainerId, _volumes: bool) -> Result<()> {
-        self.write(format!("remove {id}"), id, |world| {
-            world.remove(id);
+    async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<()> {
+        let line = format!("remove {id}{}", if volumes { " with volumes" } else { "" });
+        self.write(line, id, |world| {
+            world.remove(id, volumes);
             Ok(())
+        })
+        .await
+    }
+
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        self.write(format!("rename {id} to {name}"), id, |world| world.rename(id, name)).await
+    }
+
+    async fn copy(&self, id: &ContainerId, variation: &Variation) -> Result<ContainerId> {
+        let line = format!("copy {id} as {}", variation.name);
+        self.call(Call { line, writes: true, bounded: true }, || {
+            let copy = self.0.world.copy(id, variation)?;
+            self.testify(&copy);
+            Ok(copy)
         })
         .await
     }
@@ -279,8 +294,12 @@ impl Engine for Fake {
         self.write(format!("disconnect {id} from {network}"), id, effect).await
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<ImageId>> {
-        self.read(format!("image {reference}"), |_| Some(ImageId::new(reference))).await
+    async fn definitions(&self, _: &ProjectName) -> Result<Definitions> {
+        self.read("definitions".to_owned(), |_| Definitions::default()).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        self.read(format!("image {reference}"), |_| None).await
     }
 
     async fn received(&self, id: &ContainerId) -> Result<Option<u64>> {

@@ -5,6 +5,7 @@
 //! here hold what the deployment needs to know and nothing of any engine's wire format. What an engine says is
 //! untrusted: values are kept as they came and escaped where they are shown.
 
+pub mod access;
 pub mod api;
 pub mod endpoint;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::stream::LocalBoxStream;
 
-use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName};
+use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// The calls a deployment makes. Each is one round trip or a few parallel ones.
 ///
@@ -40,14 +41,23 @@ pub trait Engine {
     /// Removes a container, killing it if it runs, with its anonymous volumes if `volumes`. Fine if it is gone.
     async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<()>;
 
+    /// Gives a container another name, running or not. Fails if another container has it, or it has it already.
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()>;
+
+    /// Creates a container like one that was never started, apart from the variation. The original stays as it is.
+    async fn copy(&self, id: &ContainerId, variation: &Variation) -> Result<ContainerId>;
+
     /// Attaches a container (running or not) to a network.
     async fn connect(&self, id: &ContainerId, network: &NetworkName, attachment: &Attachment) -> Result<()>;
 
     /// Detaches a container from a network; fine if it is not attached.
     async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<()>;
 
-    /// The ID of the image that a name (with tag or digest) stands for on this engine, if there is one.
-    async fn image(&self, reference: &str) -> Result<Option<ImageId>>;
+    /// The networks and volumes that Compose has made for a project, with the hashes that it has labelled them with.
+    async fn definitions(&self, project: &ProjectName) -> Result<Definitions>;
+
+    /// The image that a name (with tag or digest) stands for on this engine, if there is one.
+    async fn image(&self, reference: &str) -> Result<Option<Image>>;
 
     /// Bytes a running container has received so far on all its network interfaces together, or `None` where the
     /// engine cannot tell.
@@ -101,6 +111,26 @@ pub enum ErrorKind {
     Garbled,
 }
 
+/// An image, as observed under one of its names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Image {
+    /// Its ID.
+    pub id: ImageId,
+    /// When this engine last gave it a name, by a build or a tag; `None` where the engine does not tell, as of an image
+    /// that it has only pulled.
+    pub tagged: Option<SystemTime>,
+}
+
+/// What networks and volumes were like when they were made: hashes of their definitions. Those that carry none (Compose
+/// before 2.31) are left out.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Definitions {
+    /// By network.
+    pub networks: BTreeMap<NetworkName, String>,
+    /// By volume.
+    pub volumes: BTreeMap<VolumeName, String>,
+}
+
 /// A container, as observed at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Container {
@@ -116,10 +146,18 @@ pub struct Container {
     pub one_off: bool,
     /// From `com.docker.compose.config-hash`; empty if missing.
     pub config_hash: String,
+    /// The labels that tell where its project's files are (`com.docker.compose.project.…`).
+    pub project_labels: BTreeMap<String, String>,
+    /// The container in whose place it was made, where it is a [`Engine::copy`].
+    pub replaces: Option<ContainerId>,
     /// The image it was made of.
     pub image: ImageId,
     /// What it is doing.
     pub state: State,
+    /// Made by Compose or kerek to run one of the service's `pre_start` hooks; counts as a one-off container, too.
+    pub runs_hook: bool,
+    /// When it was created; `None` where the engine does not tell.
+    pub created: Option<SystemTime>,
     /// When it was last started, by hand or by its restart policy; `None` if never.
     pub started: Option<SystemTime>,
     /// What its healthcheck says; `None` without a healthcheck.
@@ -140,6 +178,36 @@ pub struct Container {
     pub network_mode: String,
     /// Whether ports are published on the host (fixed or ephemeral).
     pub publishes_ports: bool,
+    /// The volumes that it mounts, by the absolute path in the container.
+    pub volumes: BTreeMap<String, Volume>,
+}
+
+/// A volume in a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Volume {
+    /// Its name on the engine.
+    pub name: String,
+    /// Whether it is an anonymous one, which got its name from the engine.
+    pub anonymous: bool,
+    /// Whether the container was created with the wish for this very volume; otherwise it came with the container.
+    pub wished: bool,
+}
+
+/// In what a copy of a container differs from the original.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Variation {
+    /// The copy's name.
+    pub name: String,
+    /// The container that the copy is to replace.
+    pub replaces: Option<ContainerId>,
+    /// The copy's config hash (its label).
+    pub config_hash: String,
+    /// Labels to set, see [`Container::project_labels`].
+    pub project_labels: BTreeMap<String, String>,
+    /// Volumes to mount, by the absolute path in the container, in place of what the original has there.
+    pub volumes: BTreeMap<String, String>,
+    /// Aliases to rename wherever the original has them, on any network: the old name and the new one.
+    pub aliases: BTreeMap<String, String>,
 }
 
 /// What a container is doing.
@@ -326,8 +394,12 @@ impl Container {
             number: 1,
             one_off: false,
             config_hash: "hash-1".into(),
+            project_labels: BTreeMap::new(),
+            replaces: None,
             image: ImageId::new("sha256:1"),
             state: State::Running,
+            runs_hook: false,
+            created: None,
             started: Some(SystemTime::UNIX_EPOCH),
             health: Some(Health::Healthy),
             healthcheck: Some(Healthcheck {
@@ -343,6 +415,7 @@ impl Container {
             networks: BTreeMap::new(),
             network_mode: "shop_default".into(),
             publishes_ports: false,
+            volumes: BTreeMap::new(),
         }
     }
 }

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use futures_util::stream::LocalBoxStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
-use super::{Attachment, Container, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found, Result};
-use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
+use super::{
+    Attachment, Container, Definitions, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found, Image, Result,
+    Variation,
+};
+use crate::names::{ContainerId, NetworkName, ProjectName};
 
 /// Time for a call that reads, all tries together.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -29,12 +33,20 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Patient<E> {
     engine: E,
+    /// Cancelled when the way to the engine is gone for good.
+    lost: CancellationToken,
 }
 
 impl<E: Engine> Patient<E> {
     /// Wraps an engine.
     pub fn new(engine: E) -> Self {
-        Self { engine }
+        Self { engine, lost: CancellationToken::new() }
+    }
+
+    /// Does not wait for an engine to come back once `lost` is cancelled.
+    #[must_use]
+    pub fn until(self, lost: CancellationToken) -> Self {
+        Self { lost, ..self }
     }
 
     /// How long a container is given between being asked to end and being killed, where the caller left it to the
@@ -48,12 +60,12 @@ impl<E: Engine> Patient<E> {
 impl<E: Engine> Engine for Patient<E> {
     async fn containers(&self, project: &ProjectName) -> Result<Vec<Container>> {
         let call = format!("list containers of project {project}");
-        read(call, async || self.engine.containers(project).await).await
+        read(&self.lost, call, async || self.engine.containers(project).await).await
     }
 
     async fn container(&self, id: &ContainerId) -> Result<Option<Container>> {
         let call = format!("inspect container {}", id.short());
-        read(call, async || self.engine.container(id).await).await
+        read(&self.lost, call, async || self.engine.container(id).await).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<()> {
@@ -76,6 +88,16 @@ impl<E: Engine> Engine for Patient<E> {
         write(call, WRITE_DEADLINE, self.engine.remove(id, volumes)).await
     }
 
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let call = format!("rename container {} to {name}", id.short());
+        write(call, WRITE_DEADLINE, self.engine.rename(id, name)).await
+    }
+
+    async fn copy(&self, id: &ContainerId, variation: &Variation) -> Result<ContainerId> {
+        let call = format!("copy container {}", id.short());
+        write(call, WRITE_DEADLINE, self.engine.copy(id, variation)).await
+    }
+
     async fn connect(&self, id: &ContainerId, network: &NetworkName, attachment: &Attachment) -> Result<()> {
         let call = format!("connect container {} to network {network}", id.short());
         write(call, WRITE_DEADLINE, self.engine.connect(id, network, attachment)).await
@@ -86,19 +108,24 @@ impl<E: Engine> Engine for Patient<E> {
         write(call, WRITE_DEADLINE, self.engine.disconnect(id, network)).await
     }
 
-    async fn image(&self, reference: &str) -> Result<Option<ImageId>> {
+    async fn definitions(&self, project: &ProjectName) -> Result<Definitions> {
+        let call = format!("list networks and volumes of project {project}");
+        read(&self.lost, call, async || self.engine.definitions(project).await).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>> {
         let call = format!("inspect image {reference}");
-        read(call, async || self.engine.image(reference).await).await
+        read(&self.lost, call, async || self.engine.image(reference).await).await
     }
 
     async fn received(&self, id: &ContainerId) -> Result<Option<u64>> {
         let call = format!("get statistics of container {}", id.short());
-        read(call, async || self.engine.received(id).await).await
+        read(&self.lost, call, async || self.engine.received(id).await).await
     }
 
     async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>> {
         let call = format!("get logs of container {}", id.short());
-        read(call, async || self.engine.logs(id, lines).await).await
+        read(&self.lost, call, async || self.engine.logs(id, lines).await).await
     }
 
     /// Without a deadline: nobody but the user knows how long a command may take (a migration, say), and a user who
@@ -114,18 +141,18 @@ impl<E: Engine> Engine for Patient<E> {
 
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
         let call = format!("read a file in container {}", id.short());
-        read(call, async || self.engine.read_file(id, path, limit).await).await
+        read(&self.lost, call, async || self.engine.read_file(id, path, limit).await).await
     }
 
     /// The deadline is for the subscription; the stream itself may be silent for as long as nothing happens.
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
         let call = format!("watch events of project {project}");
-        read(call, async || self.engine.events(project).await).await
+        read(&self.lost, call, async || self.engine.events(project).await).await
     }
 }
 
-/// Tries until there is an answer, good or bad, or no time is left.
-async fn read<T>(call: String, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+/// Tries until there is an answer, good or bad, or no time or no hope is left.
+async fn read<T>(lost: &CancellationToken, call: String, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + READ_DEADLINE;
     let mut pause = FIRST_PAUSE;
     let mut failure = None;
@@ -140,13 +167,15 @@ async fn read<T>(call: String, attempt: impl AsyncFn() -> Result<T>) -> Result<T
             return Err(failure.unwrap_or_else(|| expired(call, READ_DEADLINE)));
         }
         tracing::debug!(?pause, "{call}: engine unreachable, will try again");
-        sleep_until(next).await;
+        if lost.run_until_cancelled(sleep_until(next)).await.is_none() {
+            return Err(failure.unwrap_or_else(|| expired(call, READ_DEADLINE)));
+        }
         pause = PAUSE;
     }
 }
 
 /// Tries once.
-async fn write(call: String, deadline: Duration, attempt: impl Future<Output = Result<()>>) -> Result<()> {
+async fn write<T>(call: String, deadline: Duration, attempt: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(deadline, attempt).await.unwrap_or_else(|_| Err(expired(call, deadline)))
 }
 
@@ -220,6 +249,14 @@ mod tests {
             self.act().await
         }
 
+        async fn rename(&self, _: &ContainerId, _: &str) -> Result<()> {
+            self.act().await
+        }
+
+        async fn copy(&self, id: &ContainerId, _: &Variation) -> Result<ContainerId> {
+            self.act().await.map(|()| id.clone())
+        }
+
         async fn connect(&self, _: &ContainerId, _: &NetworkName, _: &Attachment) -> Result<()> {
             self.act().await
         }
@@ -228,7 +265,11 @@ mod tests {
             self.act().await
         }
 
-        async fn image(&self, _: &str) -> Result<Option<ImageId>> {
+        async fn definitions(&self, _: &ProjectName) -> Result<Definitions> {
+            self.act().await.map(|()| Definitions::default())
+        }
+
+        async fn image(&self, _: &str) -> Result<Option<Image>> {
             self.act().await.map(|()| None)
         }
 
@@ -300,13 +341,15 @@ mod tests {
             ($method:ident($($argument:expr),*)) => {{
                 let patient = patient(acts.iter().copied());
                 let begin = Instant::now();
-                let result = patient.$method($($argument),*).await;
+                let result = patient.$method($($argument),*).await.map(drop);
                 check(result, patient.engine.calls.get(), begin.elapsed());
             }};
         }
         let network = NetworkName::new("shop_default");
         write!(start(&id()));
         write!(remove(&id(), true));
+        write!(rename(&id(), "shop-web-1"));
+        write!(copy(&id(), &Variation::default()));
         write!(connect(&id(), &network, &Attachment::default()));
         write!(disconnect(&id(), &network));
         write!(stop(&id(), Some(Duration::ZERO)));
@@ -321,6 +364,21 @@ mod tests {
             assert_eq!(time, Duration::from_millis(2500));
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_do_not_wait_for_what_is_lost() {
+        let lost = CancellationToken::new();
+        let patient = patient([DOWN; 1000]).until(lost.clone());
+        let begin = Instant::now();
+        let cut = async {
+            sleep_until(begin + Duration::from_millis(600)).await;
+            lost.cancel();
+        };
+        let id = id();
+        let (result, ()) = tokio::join!(patient.logs(&id, 5), cut);
+        assert_eq!(result.expect_err("no engine").message, "scripted failure");
+        assert_eq!((patient.engine.calls.get(), begin.elapsed()), (2, Duration::from_millis(600)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use super::Reporter;
 use super::compose_log::ComposeLog;
+use super::json::Json;
 use super::plain::{Plain, Quiet};
 use super::plan::PlanStyle;
 use super::terminal::Terminal;
@@ -16,13 +17,13 @@ use crate::error::{Failure, Kind};
 
 /// Chooses the renderer. `Progress::Auto` is the live view where standard error is a terminal that understands escape
 /// sequences and nobody but a human looks at it (not in continuous integration), plain lines elsewhere. `Ansi::Always`
-/// takes standard error for such a terminal, whatever it is. Fails for combinations that contradict each other, and for
-/// what this version cannot do.
+/// takes standard error for such a terminal, whatever it is. Fails for combinations that contradict each other.
 pub fn choose(progress: Progress, ansi: Ansi) -> Result<Box<dyn Reporter>, Failure> {
     let surroundings = Surroundings::read(io::stderr().is_terminal());
     Ok(match decide(progress, ansi, surroundings)? {
         Choice::Terminal { colour } => Box::new(ComposeLog::before(Terminal::new(colour))),
         Choice::Plain => Box::new(ComposeLog::before(Plain::new())),
+        Choice::Json => Box::new(ComposeLog::before(Json::new())),
         Choice::Quiet => Box::new(ComposeLog::before(Quiet)),
     })
 }
@@ -42,6 +43,7 @@ pub fn plan_style(ansi: Ansi) -> PlanStyle {
 enum Choice {
     Terminal { colour: bool },
     Plain,
+    Json,
     Quiet,
 }
 
@@ -82,11 +84,7 @@ fn decide(progress: Progress, ansi: Ansi, surroundings: Surroundings) -> Result<
             Err(Failure::new(Kind::Usage, error).hint("Leave one of the two out, or use `--progress plain`."))
         }
         Progress::Tty => Ok(terminal),
-        Progress::Json => {
-            let error = anyhow!("`--progress json` is not in this version yet");
-            Err(Failure::new(Kind::Unchanged, error)
-                .hint("`--progress plain` prints a line an event, made to be searched."))
-        }
+        Progress::Json => Ok(Choice::Json),
     }
 }
 
@@ -148,13 +146,12 @@ mod tests {
         assert_eq!(chosen(Progress::Tty, Ansi::Always), Some(COLOURED));
         assert_eq!(chosen(Progress::Plain, Ansi::Always), Some(Choice::Plain));
         assert_eq!(chosen(Progress::Quiet, Ansi::Always), Some(Choice::Quiet));
+        assert_eq!(chosen(Progress::Json, Ansi::Always), Some(Choice::Json));
     }
 
     #[test]
     fn what_cannot_be_done_is_refused() {
         let contradiction = decide(Progress::Tty, Ansi::Never, TERMINAL).expect_err("no cursor, no live view");
         assert_eq!(contradiction.kind, Kind::Usage);
-        let json = decide(Progress::Json, Ansi::Auto, TERMINAL).expect_err("not there yet");
-        assert_eq!((json.kind, json.hints.len()), (Kind::Unchanged, 1));
     }
 }

@@ -122,6 +122,7 @@ impl Update {
                 let limit = healthcheck.then_some(*deadline);
                 self.set(container, Some(Doing::Waiting { limit }), now);
             }
+            Step::Working => self.set(container, Some(Doing::Waiting { limit: None }), now),
             Step::Ready { .. } | Step::Completed => {
                 self.set(container, None, now);
                 // An old one that is started again is back where it was.

@@ -6,6 +6,7 @@
 pub mod choose;
 mod compose_log;
 pub mod console;
+pub mod json;
 mod live;
 mod paint;
 pub mod plain;
@@ -93,6 +94,20 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Something the user should act on.
     Warning(&'a str),
+    /// A container whose service is in no file any more is gone.
+    OrphanRemoved {
+        /// Its name, raw.
+        container: &'a str,
+        /// Since it was asked to stop.
+        took: Duration,
+    },
+    /// All is created, and nothing was started, as the user has asked.
+    Prepared {
+        /// Services that are to change.
+        services: usize,
+        /// How long it took.
+        took: Duration,
+    },
     /// The deploy has come to its good end.
     Finished {
         /// Services that were changed.
@@ -116,6 +131,8 @@ pub enum Step<'a> {
         /// The longest it may take.
         deadline: Duration,
     },
+    /// It runs, and is watched until its work is done, which others wait for.
+    Working,
     /// One of its hooks runs.
     Hook {
         /// Which, such as `post_start[0]`.

@@ -106,8 +106,12 @@ pub(super) fn render(stamp: &str, indent: &str, event: &Event<'_>) -> String {
                 block.quote(&lines);
             }
         }
+        Event::OrphanRemoved { container, took } => {
+            block.about("orphans", &format!("{} removed after {}", words::safe(container), duration::format(*took)));
+        }
         Event::Note(message) => block.message("note", message),
         Event::Warning(message) => block.message("warning", message),
+        Event::Prepared { services, took } => block.line(&words::prepared(*services, *took)),
         Event::Finished { updated, unchanged, took } => {
             block.line(&words::finished(*updated, *unchanged, *took));
         }

@@ -3,7 +3,7 @@
 //! Services to update come in the order of execution, each with its reasons and a line for each replica; the others
 //! share one line. [`render`] is a pure function.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::paint::{Paint, columns};
@@ -11,7 +11,7 @@ use super::words;
 use crate::compose::duration;
 use crate::deploy::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::engine::Container;
-use crate::names::{ContainerId, shorten};
+use crate::names::{ContainerId, NetworkName, shorten};
 
 /// How a plan is laid out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,14 +36,16 @@ pub fn render(plan: &Plan, containers: &[Container], style: &PlanStyle) -> Strin
     let names = containers.iter().map(|container| (&container.id, container.name.as_str())).collect();
     let mut page = Page { text: String::new(), names, paint: Paint { colour: style.colour }, width: style.width };
     let (unchanged, changed): (Vec<_>, Vec<_>) = plan.services.iter().partition(|service| service.is_empty());
+    page.networks(&plan.networks);
     for service in &changed {
         page.service(service);
     }
+    page.orphans(&plan.orphans);
     if !unchanged.is_empty() {
         let names = unchanged.iter().map(|service| words::safe(service.service.as_str()));
         page.names_line("unchanged: ", names.collect());
     }
-    page.summary(&changed, unchanged.len());
+    page.summary(&changed, unchanged.len(), plan.orphans.len());
     page.text
 }
 
@@ -53,6 +55,7 @@ pub(super) struct Tally {
     replaced: usize,
     added: usize,
     removed: usize,
+    restarted: usize,
     discarded: usize,
 }
 
@@ -66,6 +69,7 @@ impl Tally {
                     Slot::Replace(..) => tally.replaced += 1,
                     Slot::Add(_) => tally.added += 1,
                     Slot::Remove(_) => tally.removed += 1,
+                    Slot::Restart(_) => tally.restarted += 1,
                 }
             }
         }
@@ -74,16 +78,16 @@ impl Tally {
 
     /// Such as `2 replicas to replace, 1 to add`.
     fn to_do(self) -> String {
-        self.list(["to replace", "to add", "to remove", "left over to discard"])
+        self.list(["to replace", "to add", "to remove", "to restart", "left over to discard"])
     }
 
     /// Such as `2 replicas replaced, 1 added`.
     pub(super) fn done(self) -> String {
-        self.list(["replaced", "added", "removed", "left over discarded"])
+        self.list(["replaced", "added", "removed", "restarted", "left over discarded"])
     }
 
-    fn list(self, verbs: [&str; 4]) -> String {
-        let numbers = [self.replaced, self.added, self.removed, self.discarded];
+    fn list(self, verbs: [&str; 5]) -> String {
+        let numbers = [self.replaced, self.added, self.removed, self.restarted, self.discarded];
         let mut list = String::new();
         for (number, verb) in numbers.into_iter().zip(verbs).filter(|&(number, _)| number > 0) {
             if list.is_empty() {
@@ -117,6 +121,11 @@ impl Page<'_> {
         for reason in &service.reasons {
             let reason = self.paint.caution(&reason_in_words(reason));
             self.line(&format!("  {reason}"));
+        }
+        for path in &service.shared_volumes {
+            let text = format!("old and new container share the anonymous volume at {} for a while", words::safe(path));
+            let warning = self.paint.caution(&text);
+            self.line(&format!("  {warning}"));
         }
         if service.interrupted {
             let alarm = self.paint.bad("nothing serves: an earlier run was cut off");
@@ -155,13 +164,17 @@ impl Page<'_> {
                 let old = self.name(old);
                 self.fate("remove", &old);
             }
+            Slot::Restart(id) => {
+                let name = self.name(id);
+                self.fate("restart", &name);
+            }
         }
     }
 
     fn fate(&mut self, verb: &str, what: &str) {
         let verb = format!("{verb:<7}");
         let verb = match verb.trim_end() {
-            "remove" | "discard" => self.paint.bad(&verb),
+            "remove" | "discard" | "stop" => self.paint.bad(&verb),
             _ => self.paint.good(&verb),
         };
         self.line(&format!("  {verb}  {what}"));
@@ -192,10 +205,42 @@ impl Page<'_> {
         self.line(&line);
     }
 
-    fn summary(&mut self, changed: &[&ServicePlan], unchanged: usize) {
+    fn networks(&mut self, networks: &BTreeMap<NetworkName, BTreeSet<String>>) {
+        for (network, interrupted) in networks {
+            let heading = self.paint.strong(&format!("network {}", words::safe(network.as_str())));
+            let why =
+                self.paint.caution("its definition has changed: it is replaced, and what is on it stops for a while");
+            self.line(&heading);
+            self.line(&format!("  {why}"));
+            for name in interrupted {
+                self.fate("stop", &words::safe(name));
+            }
+            self.line("");
+        }
+    }
+
+    fn orphans(&mut self, orphans: &[ContainerId]) {
+        if orphans.is_empty() {
+            return;
+        }
+        let heading = self.paint.strong("orphans");
+        let why = self.paint.caution("their services are in no Compose file any more");
+        self.line(&heading);
+        self.line(&format!("  {why}"));
+        for id in orphans {
+            let name = self.name(id);
+            self.fate("remove", &name);
+        }
+        self.line("");
+    }
+
+    fn summary(&mut self, changed: &[&ServicePlan], unchanged: usize, orphans: usize) {
         let services = words::count(changed.len(), "service");
         let replicas = Tally::of(changed.iter().copied()).to_do();
-        self.line(&format!("{services} to update, {unchanged} unchanged: {replicas}."));
+        let orphans = (orphans > 0).then(|| format!("{} to remove", words::count(orphans, "orphan")));
+        let fates: Vec<_> =
+            [Some(replicas).filter(|replicas| !replicas.is_empty()), orphans].into_iter().flatten().collect();
+        self.line(&format!("{services} to update, {unchanged} unchanged: {}.", fates.join(", ")));
     }
 }
 
@@ -229,7 +274,14 @@ fn reason_in_words(reason: &Reason) -> String {
         Reason::ParentReplaced { service } => {
             format!("shares what a container of {} has, which is replaced", words::safe(service.as_str()))
         }
+        Reason::ImageChanged { name, old, new } => {
+            let (old, new) = (words::safe(old.short()), words::safe(new.short()));
+            format!("image {} changed {old} → {new}", words::safe(name))
+        }
         Reason::FileChanged { path } => format!("content of {} changed", words::safe(path)),
+        Reason::DependencyReplaced { service } => {
+            format!("depends on {}, which gets other containers", words::safe(service.as_str()))
+        }
         Reason::Forced => "asked for by --force-recreate".to_owned(),
         Reason::Stopped => "a container does not run".to_owned(),
         Reason::Unhealthy => "a container is unhealthy".to_owned(),
@@ -255,7 +307,7 @@ mod tests {
 
     fn rendered(services: Vec<ServicePlan>) -> String {
         let names = ["web-1", "web-2", "web-3", "web-4"];
-        render(&Plan { services }, &names.map(container), &PLAIN)
+        render(&Plan { services, orphans: Vec::new(), networks: BTreeMap::new() }, &names.map(container), &PLAIN)
     }
 
     #[test]
@@ -322,7 +374,7 @@ mod tests {
         let mut web = service("web");
         web.slots = vec![replace("web-1")];
         services.push(web);
-        let plan = Plan { services };
+        let plan = Plan { services, orphans: Vec::new(), networks: BTreeMap::new() };
         for width in 20..200 {
             let text = render(&plan, &[], &PlanStyle { colour: false, width: Some(width) });
             let line = text.lines().find(|line| line.starts_with("unchanged: service-1")).expect("a line");
@@ -362,7 +414,7 @@ mod tests {
             if let Event::Planned { plan, containers } = event {
                 let text = render(plan, containers, &PLAIN);
                 assert!(!text.contains(is_harmful), "{text:?}");
-                assert_eq!(text.matches("\\x1b[2J").count(), 7, "{text}");
+                assert_eq!(text.matches("\\x1b[2J").count(), 11, "{text}");
             }
         });
     }

@@ -8,7 +8,7 @@ use crate::compose::Order;
 use crate::compose::policy::UpdatePolicy;
 use crate::deploy::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::engine::Container;
-use crate::names::{ContainerId, ServiceName};
+use crate::names::{ContainerId, ImageId, ServiceName};
 
 /// Hears of events one after the other.
 pub(super) type Tell<'a> = dyn FnMut(&Event<'_>) + 'a;
@@ -44,6 +44,7 @@ pub(super) fn service(name: &str) -> ServicePlan {
         steers: true,
         interrupted: false,
         may_complete: false,
+        shared_volumes: std::collections::BTreeSet::new(),
         kept: Vec::new(),
         discarded: Vec::new(),
         slots: Vec::new(),
@@ -67,7 +68,8 @@ pub(super) fn plan() -> (Plan, Vec<Container>) {
     worker.kept = vec![id("shop-worker-1")];
     worker.slots = vec![Slot::Remove(id("shop-worker-2"))];
     let names = ["shop-web-1", "shop-web-2", "shop-web-3", "shop-worker-1", "shop-worker-2"];
-    let plan = Plan { services: vec![service("cache"), service("db"), web, worker] };
+    let services = vec![service("cache"), service("db"), web, worker];
+    let plan = Plan { services, orphans: Vec::new(), networks: std::collections::BTreeMap::new() };
     (plan, names.map(container).into())
 }
 
@@ -142,11 +144,19 @@ pub(super) fn bad_end(tell: &mut Tell<'_>) {
 pub(super) fn hostile(tell: &mut Tell<'_>) {
     let name = ServiceName::new(HOSTILE);
     let mut hostile = service(HOSTILE);
-    hostile.reasons = vec![Reason::ConfigChanged { old: HOSTILE.to_owned(), new: String::new() }];
+    let image = || ImageId::new(HOSTILE);
+    hostile.reasons = vec![
+        Reason::ConfigChanged { old: HOSTILE.to_owned(), new: String::new() },
+        Reason::ImageChanged { name: HOSTILE.to_owned(), old: image(), new: image() },
+    ];
     hostile.slots = vec![replace(HOSTILE), Slot::Remove(ContainerId::new(HOSTILE))];
     hostile.kept = vec![id(HOSTILE)];
     hostile.discarded = vec![id(HOSTILE)];
-    let plan = Plan { services: vec![hostile, service(HOSTILE)] };
+    let plan = Plan {
+        services: vec![hostile, service(HOSTILE)],
+        orphans: vec![id(HOSTILE)],
+        networks: std::collections::BTreeMap::new(),
+    };
     tell(&Event::Planned { plan: &plan, containers: &[container(HOSTILE)] });
     tell(&Event::Creating { containers: 1 });
     tell(&Event::ComposeSaid(HOSTILE));
@@ -164,6 +174,8 @@ pub(super) fn hostile(tell: &mut Tell<'_>) {
     let logs = [HOSTILE.to_owned()];
     tell(&Event::Evidence { service: &name, container: HOSTILE, logs: &logs, probe: HOSTILE });
     tell(&Event::RollingBack { service: &name, slots: 1 });
+    tell(&Event::OrphanRemoved { container: HOSTILE, took: Duration::ZERO });
+    tell(&Event::Prepared { services: 1, took: Duration::ZERO });
     tell(&Event::Note(HOSTILE));
     tell(&Event::Warning(HOSTILE));
     tell(&Event::ServiceDone { service: &name, took: Duration::ZERO });

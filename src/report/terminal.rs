@@ -18,6 +18,7 @@ use super::live::{self, Prospect, Row, Update};
 use super::paint::{Paint, columns, pad};
 use super::plan::{self, PlanStyle};
 use super::{Event, Reporter, Step, words};
+use crate::compose::duration;
 use crate::deploy::plan::Plan;
 use crate::engine::Container;
 use crate::names::ServiceName;
@@ -244,8 +245,19 @@ impl Reporter for Terminal {
             Event::Evidence { service, container, logs, probe } => {
                 self.evidence(service, container, logs, probe);
             }
+            Event::OrphanRemoved { container, took } => {
+                let title = self.paint.strong(&self.state.borrow().title("orphans"));
+                let (sign, took) = (self.paint.good("✔"), duration::format(*took));
+                self.print(&format!("{sign} {title}  {} removed after {took}", words::safe(container)));
+            }
             Event::Note(message) => self.message(&self.paint.notice("note:"), message),
             Event::Warning(message) => self.message(&self.paint.caution("warning:"), message),
+            Event::Prepared { services, took } => {
+                self.compose_done();
+                if *services > 0 {
+                    self.print(&format!("\n{}", self.paint.strong(&words::prepared(*services, *took))));
+                }
+            }
             Event::Finished { updated, unchanged, took } => {
                 self.compose_done();
                 // The plan has said so already if there was nothing to do.
@@ -469,7 +481,7 @@ mod tests {
     #[test]
     fn nothing_to_do_is_said_once() {
         let (memory, terminal) = view(80);
-        let plan = Plan { services: vec![recorded::service("web")] };
+        let plan = Plan { services: vec![recorded::service("web")], orphans: Vec::new(), networks: BTreeMap::new() };
         terminal.report(&Event::Planned { plan: &plan, containers: &[] });
         terminal.report(&Event::Finished { updated: 0, unchanged: 1, took: Duration::ZERO });
         drop(terminal);
@@ -495,7 +507,7 @@ mod tests {
         let (memory, terminal) = view(80);
         terminal.report(&Event::ComposeSaid("reading"));
         assert_eq!(memory.contents(), "⠋ compose  working   0s  reading");
-        let plan = Plan { services: vec![recorded::service("web")] };
+        let plan = Plan { services: vec![recorded::service("web")], orphans: Vec::new(), networks: BTreeMap::new() };
         terminal.report(&Event::Planned { plan: &plan, containers: &[] });
         assert_eq!(memory.contents(), "Nothing to do: 1 service is up to date.");
     }

@@ -53,6 +53,7 @@ pub(super) fn step(step: &Step<'_>) -> String {
             format!("waiting for its healthcheck, {} at most", duration::format(*deadline))
         }
         Step::Waiting { healthcheck: false, .. } => "running, watched for a while as it has no healthcheck".to_owned(),
+        Step::Working => "running, watched until its work is done".to_owned(),
         Step::Hook { hook } => format!("running {}", safe(hook)),
         Step::HookFailed { hook, code } => format!("{} ended with code {code}", safe(hook)),
         Step::Ready { took } => format!("ready after {}", duration::format(*took)),
@@ -79,6 +80,13 @@ pub(super) fn step(step: &Step<'_>) -> String {
 pub(super) fn finished(updated: usize, unchanged: usize, took: Duration) -> String {
     let took = duration::format(took);
     format!("{} updated, {unchanged} unchanged in {took}", count(updated, "service"))
+}
+
+/// The end of a deploy that starts nothing.
+pub(super) fn prepared(services: usize, took: Duration) -> String {
+    let services = count(services, "service");
+    let took = duration::format(took);
+    format!("{services} prepared in {took}, nothing started: the same command without --no-start goes on from here")
 }
 
 /// What speaks against a container: headings with escaped lines under them.

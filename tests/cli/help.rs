@@ -73,10 +73,10 @@ fn root_short() {
     Commands:
       deploy               Bring services to the state that the Compose files describe
       provision            Turn a fresh host into a container host (not in this version yet)
-      run-with-ssh-config  Run a program whose SSH connections follow a given config file (not in this
-                           version yet)
+      run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry (not in this version
                            yet)
+      tunnel-ssh           Bring the socket of a host's engine to this machine
       help                 Explain kerek or one of its commands
 
     Engine options:
@@ -119,10 +119,10 @@ fn root_long() {
     Commands:
       deploy               Bring services to the state that the Compose files describe
       provision            Turn a fresh host into a container host (not in this version yet)
-      run-with-ssh-config  Run a program whose SSH connections follow a given config file (not in this
-                           version yet)
+      run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry (not in this version
                            yet)
+      tunnel-ssh           Bring the socket of a host's engine to this machine
       help                 Explain kerek or one of its commands
 
     Engine options:
@@ -207,6 +207,8 @@ fn deploy_short() {
 
     Update options:
           --force-recreate          Replace containers even where nothing has changed
+          --recreate-networks       Replace networks whose definition has changed: stops all containers
+                                    on them for a while
           --no-deps                 Leave out the services that the named ones depend on
           --no-start                Create the new containers and leave it at that: the old version goes
                                     on serving
@@ -228,9 +230,10 @@ fn deploy_short() {
           --quiet-pull   Keep the progress of pulls to yourself
 
     Output options:
-          --progress <STYLE>  How to show progress [possible values: auto, tty, plain, json, quiet]
-          --ansi <WHEN>       When to use colours and cursor movements [possible values: never, always,
-                              auto]
+          --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
+                              plain, json, quiet]
+          --ansi <WHEN>       When to use colours and cursor movements [env: COMPOSE_ANSI] [possible
+                              values: never, always, auto]
 
     Engine options:
       -c, --context <NAME>              Use the engine that this Docker context points to
@@ -245,6 +248,7 @@ fn deploy_short() {
           --tlskey <FILE>               Prove with this key that the certificate is ours
           --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
                                         them [env: CONTAINER_ENGINE] [default: docker]
+      -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
           --parallel <N>                Let Compose make at most N engine calls at once; `-1` lifts the
                                         limit
 
@@ -309,6 +313,9 @@ fn deploy_long() {
           --force-recreate
               Replace containers even where nothing has changed
 
+          --recreate-networks
+              Replace networks whose definition has changed: stops all containers on them for a while
+
           --no-deps
               Leave out the services that the named ones depend on
 
@@ -367,9 +374,12 @@ fn deploy_long() {
               - json:  One JSON object a line, for programs
               - quiet: Nothing but errors
 
+              [env: COMPOSE_PROGRESS]
+
           --ansi <WHEN>
               When to use colours and cursor movements
 
+              [env: COMPOSE_ANSI]
               [possible values: never, always, auto]
 
     Engine options:
@@ -407,6 +417,9 @@ fn deploy_long() {
 
               [env: CONTAINER_ENGINE]
               [default: docker]
+
+      -F, --ssh-config <FILE>
+              Let ssh read this config file instead of the usual ones
 
           --parallel <N>
               Let Compose make at most N engine calls at once; `-1` lifts the limit
@@ -518,7 +531,7 @@ fn provision_long() {
 #[test]
 fn run_with_ssh_config_short() {
     assert_snapshot!(help("run-with-ssh-config -h"), @"
-    Run a program whose SSH connections follow a given config file (not in this version yet)
+    Run a program whose SSH connections follow a given config file
 
     Usage: kerek run-with-ssh-config [OPTIONS] <SSH_CONFIG> <COMMAND>...
 
@@ -538,6 +551,8 @@ fn run_with_ssh_config_short() {
           Reach an engine over a host alias in ssh.conf
       kerek run-with-ssh-config ssh.conf ssh -v staging
           See how ssh understands the config
+      kerek run-with-ssh-config <(vagrant ssh-config) rsync -a site/ default:
+          Copy files to a virtual machine
     ");
 }
 
@@ -546,11 +561,19 @@ fn run_with_ssh_config_long() {
     assert_snapshot!(help("run-with-ssh-config --help"), @"
     Run a program whose SSH connections follow a given config file.
 
-    Programs such as docker call `ssh` by themselves and offer no way to choose its config file. Under
-    this command, whatever they start as `ssh` reads the given file. Everything after the program's name
-    is its own.
+    Programs such as docker, git or rsync call `ssh` by themselves and offer no way to choose its config
+    file. Under this command, whatever they start as `ssh`, `scp` or `sftp` reads the given file, and no
+    other. Everything after the program's name is its own; options, input, exit code and signals are
+    those of a direct call.
 
-    This version checks the command line and stops there; it says how to do the work by hand.
+    It is done by a temporary folder at the head of PATH, which is tried out before the program runs,
+    and goes when the program ends. A program that sets PATH itself (a login shell, sudo), that calls
+    ssh by an absolute path, or that runs on in the background goes its own way. An -F that is given to
+    ssh itself wins.
+
+    The file may be one that can be read only once, as in `<(vagrant ssh-config)`.
+
+    Exits with 126 if the program cannot be run, 127 if there is none.
 
     Usage: kerek run-with-ssh-config [OPTIONS] <SSH_CONFIG> <COMMAND>...
 
@@ -583,6 +606,8 @@ fn run_with_ssh_config_long() {
           Reach an engine over a host alias in ssh.conf
       kerek run-with-ssh-config ssh.conf ssh -v staging
           See how ssh understands the config
+      kerek run-with-ssh-config <(vagrant ssh-config) rsync -a site/ default:
+          Copy files to a virtual machine
     ");
 }
 
@@ -609,6 +634,7 @@ fn transfer_images_short() {
           --tlskey <FILE>               Prove with this key that the certificate is ours
           --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
                                         them [env: CONTAINER_ENGINE] [default: docker]
+      -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
 
     General options:
           --dry-run            Say what would happen, and change nothing
@@ -676,6 +702,9 @@ fn transfer_images_long() {
 
               [env: CONTAINER_ENGINE]
               [default: docker]
+
+      -F, --ssh-config <FILE>
+              Let ssh read this config file instead of the usual ones
 
     General options:
           --dry-run

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! - [`project`]: a Compose project of a test's own on a real engine, torn down at the end.
+//! - [`podman`]: a project on Podman.
 //! - [`prober`]: asks a service all the time from within its network: did it serve throughout?
+//! - [`registry`]: images to pull.
 //! - [`load`]: asks anything at a given rate from outside.
 //! - [`events`]: what the engine did to a project, and when.
 //! - [`command`]: programs run to their end, in an environment of our own.
@@ -20,6 +22,8 @@ pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod podman;
 pub(crate) mod prober;
 pub(crate) mod project;
+pub(crate) mod registry;
 pub(crate) mod tcp_proxy;

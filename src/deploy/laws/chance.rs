@@ -1,7 +1,7 @@
 //! Deployments made up at random: any mess of containers, with any settings, disturbed in any way, converges; and what is
 //! true of any plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -12,8 +12,9 @@ use super::scenario::{Mess, Part, Scenario, Wish, seconds};
 use super::sweeps::faults;
 use super::trial::{Lawful, Trial};
 use crate::compose::Order;
+use crate::compose::order::{self, Dependency};
 use crate::compose::policy::{Drain, FailureAction};
-use crate::deploy::plan::{Options, Plan, Successor, plan};
+use crate::deploy::plan::{Options, Plan, Slot, Successor, plan};
 use crate::engine::fake::{Behaviour, Fault, FaultKind, News, Phase, Process, Record, World};
 use crate::engine::{Container, RestartPolicy};
 use crate::names::ContainerId;
@@ -26,12 +27,33 @@ const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 struct Sketch {
     web: Draft,
     db: Option<Draft>,
-    /// Whether `web` depends on `db`.
-    depends: bool,
+    /// What `web` asks of `db`, if it depends on it.
+    depends: Option<Asked>,
     /// Whether only `web` is asked for.
     only: bool,
     forced: bool,
     news: News,
+}
+
+/// What is asked of a dependency.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// Whether its condition is more than that it was started.
+    strict: bool,
+    restart: bool,
+    optional: bool,
+}
+
+impl Asked {
+    /// The strictest condition that a service can meet.
+    fn of(self, draft: &Draft) -> Dependency {
+        let condition = match draft.nature {
+            Nature::Checked if self.strict => order::Condition::Healthy,
+            Nature::OneShot if self.strict => order::Condition::Completed,
+            _ => order::Condition::Started,
+        };
+        Dependency { condition, restart: self.restart, optional: self.optional }
+    }
 }
 
 /// A service and its containers.
@@ -44,6 +66,7 @@ struct Draft {
     drain: Duration,
     two_networks: bool,
     publishes_ports: bool,
+    volume: bool,
     action: FailureAction,
     containers: Vec<ContainerDraft>,
 }
@@ -92,7 +115,10 @@ impl Sketch {
         let drafts = || std::iter::once(("web", &self.web)).chain(self.db.as_ref().map(|draft| ("db", draft)));
         let parts = drafts().map(|(name, draft)| {
             let part = draft.part(name);
-            if self.depends && self.db.is_some() && name == "web" { part.depends_on("db") } else { part }
+            match (name, &self.db, self.depends) {
+                ("web", Some(db), Some(asked)) => part.asks("db", asked.of(db)),
+                _ => part,
+            }
         });
         let old = Wish::new(parts);
         let old = if self.only { old.only(&["web"]) } else { old };
@@ -100,6 +126,12 @@ impl Sketch {
         let containers: Vec<_> = drafts()
             .flat_map(|(name, draft)| draft.containers.iter().map(move |container| (name, container)))
             .map(|(name, container)| container.record(name, &old, &world))
+            .scan(BTreeSet::new(), |names, record| {
+                // No two have the same name, whatever their numbers are.
+                let name = format!("again-{}", record.container.id);
+                let taken = !names.insert(record.container.name.clone());
+                Some(if taken { record.called(&name) } else { record })
+            })
             .collect();
         let mut new = old.at("v2");
         new.request.force_recreate = self.forced;
@@ -121,6 +153,7 @@ impl Draft {
             Nature::OneShot => part.one_shot(),
         };
         let part = if self.publishes_ports { part.publishing_ports() } else { part };
+        let part = if self.volume { part.volume("/data") } else { part };
         if self.two_networks { part.network("shop_back", "backend") } else { part }
     }
 }
@@ -204,18 +237,21 @@ fn draft() -> impl Strategy<Value = Draft> {
     let drain = select(vec![Duration::ZERO, seconds(1)]);
     let action = select(vec![FailureAction::Pause, FailureAction::Rollback, FailureAction::Continue]);
     let containers = proptest::collection::vec(container(), 0..6);
-    let flags = (any::<bool>(), proptest::bool::weighted(0.2));
+    let flags = (any::<bool>(), proptest::bool::weighted(0.2), any::<bool>());
     (nature, order, replicas, parallelism, drain, action, containers, flags).prop_map(
-        |(nature, order, replicas, parallelism, drain, action, containers, (two_networks, publishes_ports))| Draft {
-            nature,
-            order,
-            replicas,
-            parallelism,
-            drain,
-            two_networks,
-            publishes_ports: publishes_ports && nature != Nature::OneShot,
-            action,
-            containers,
+        |(nature, order, replicas, parallelism, drain, action, containers, (two_networks, publishes_ports, volume))| {
+            Draft {
+                nature,
+                order,
+                replicas,
+                parallelism,
+                drain,
+                two_networks,
+                publishes_ports: publishes_ports && nature != Nature::OneShot,
+                volume,
+                action,
+                containers,
+            }
         },
     )
 }
@@ -228,7 +264,9 @@ fn badness() -> impl Strategy<Value = Badness> {
 
 fn sketch() -> impl Strategy<Value = Sketch> {
     let news = select(vec![News::Flowing, News::Silent, News::Ending]);
-    let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2));
+    let asked = (any::<bool>(), any::<bool>(), any::<bool>());
+    let asked = asked.prop_map(|(strict, restart, optional)| Asked { strict, restart, optional });
+    let flags = (proptest::option::of(asked), any::<bool>(), proptest::bool::weighted(0.2));
     (draft(), proptest::option::of(draft()), flags, news).prop_map(|(web, db, (depends, only, forced), news)| Sketch {
         web,
         db,
@@ -260,6 +298,13 @@ fn observed(scenario: &Scenario) -> Vec<Container> {
     ours.map(|record| record.observe(World::BEGIN)).collect()
 }
 
+fn restarted(slot: &Slot) -> Option<&ContainerId> {
+    match slot {
+        Slot::Restart(id) => Some(id),
+        _ => None,
+    }
+}
+
 /// All containers a plan speaks of, with how often it does.
 fn mentioned(plan: &Plan) -> BTreeMap<&ContainerId, usize> {
     let mut mentions = BTreeMap::new();
@@ -269,7 +314,8 @@ fn mentioned(plan: &Plan) -> BTreeMap<&ContainerId, usize> {
             _ => None,
         });
         let old = service.slots.iter().filter_map(|slot| slot.old());
-        for id in service.kept.iter().chain(&service.discarded).chain(adopted).chain(old) {
+        let restarted = service.slots.iter().filter_map(restarted);
+        for id in service.kept.iter().chain(&service.discarded).chain(adopted).chain(old).chain(restarted) {
             *mentions.entry(id).or_default() += 1;
         }
     }
@@ -356,7 +402,8 @@ proptest! {
         for service in &plan.services {
             let coming = service.slots.iter().filter(|slot| slot.successor().is_some()).count();
             if let Some(replicas) = scenario.new.project.services[&service.service].replicas {
-                prop_assert_eq!(service.kept.len() + coming, replicas as usize);
+                let restarted = service.slots.iter().filter_map(restarted).count();
+                prop_assert_eq!(service.kept.len() + restarted + coming, replicas as usize);
             }
             let reasonless = service.reasons.is_empty();
             prop_assert_eq!(reasonless, service.is_empty());

@@ -3,13 +3,16 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use anyhow::anyhow;
 
-use super::scenario::Wish;
-use crate::compose::{Compose, Creation, Loaded, order};
+use super::scenario::{Mess, Wish, seconds};
+use crate::compose::images::Refresh;
+use crate::compose::{Compose, Creation, HookRun, Loaded, Rehearsal, order};
+use crate::deploy::naming;
 use crate::engine;
-use crate::engine::fake::{Call, Fake, World};
+use crate::engine::fake::{Behaviour, Call, Fake, Phase, World, refused};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 
@@ -54,12 +57,16 @@ impl FakeCompose {
         existing
     }
 
-    async fn scale(&self, service: &ServiceName, number: usize) -> Result<(), Failure> {
+    async fn scale(&self, service: &ServiceName, number: usize, unnamed: bool) -> Result<(), Failure> {
         let existing = self.existing(service);
+        let fixed = naming::fixed(&self.wish.project.services[service]);
+        if fixed.is_some() && !unnamed && number > 1 {
+            return Err(anyhow!("{service} has a custom name").into());
+        }
         // The real one would do so; it never should get to it.
         for (_, id) in existing.iter().skip(number) {
             self.call(format!("remove {id}"), true, |world| {
-                world.remove(id);
+                world.remove(id, false);
                 self.fake.testify(id);
                 Ok(())
             })
@@ -69,7 +76,15 @@ impl FakeCompose {
         for next in (highest + 1..).take(number.saturating_sub(existing.len())) {
             self.call(format!("create {service}-{next}"), true, |world| {
                 let index = *self.made.borrow().get(service).unwrap_or(&0);
-                let record = self.wish.make(service, next, index, world);
+                let mut record = self.wish.make(service, next, index, world);
+                record.container.created = Some(SystemTime::UNIX_EPOCH + world.now());
+                if fixed.is_some() && unnamed {
+                    record = record.called(&format!("{}-{service}-{next}", self.wish.project.name));
+                    record.container.config_hash.push_str(" without its name");
+                }
+                if world.is_taken(&record.container.name) {
+                    return Err(refused(format!("the name {} is in use", record.container.name)));
+                }
                 let id = record.container.id.clone();
                 world.add(record);
                 self.fake.testify(&id);
@@ -106,20 +121,34 @@ impl Compose for FakeCompose {
         .await
     }
 
-    async fn kept(&self, services: &BTreeSet<ServiceName>) -> Result<BTreeSet<String>, Failure> {
+    async fn rehearse(&self, services: &BTreeSet<ServiceName>) -> Result<Rehearsal, Failure> {
         self.call("rehearse".to_owned(), false, |world| {
             let containers = world.list(&self.wish.project.name).into_iter();
-            Ok(containers
+            let kept = containers
                 .filter(|container| !container.one_off && services.contains(&container.service))
                 .filter(|container| container.config_hash == self.wish.project.services[&container.service].config_hash)
                 .map(|container| container.name)
-                .collect())
+                .collect();
+            Ok(Rehearsal { kept, ..Rehearsal::default() })
         })
         .await
     }
 
+    async fn up(&self, _: &BTreeMap<ServiceName, u32>) -> Result<(), Failure> {
+        // The networks of this world never change.
+        Err(anyhow!("nobody asked for this").into())
+    }
+
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
         self.call("services".to_owned(), false, |_| Ok(self.wish.project.services.keys().cloned().collect())).await
+    }
+
+    async fn variables(&self, _: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Failure> {
+        self.call("variables".to_owned(), false, |_| Ok(BTreeMap::new())).await
+    }
+
+    async fn refresh(&self, _: &Refresh) -> Result<(), Failure> {
+        self.call("refresh".to_owned(), false, |_| Ok(())).await
     }
 
     async fn create(&self, creation: &Creation) -> Result<(), Failure> {
@@ -131,8 +160,24 @@ impl Compose for FakeCompose {
         };
         for name in &names {
             let asked = creation.scale.get(name).copied().or(services[name].replicas).unwrap_or(1);
-            self.scale(name, usize::try_from(asked).unwrap_or(usize::MAX)).await?;
+            self.scale(name, usize::try_from(asked).unwrap_or(usize::MAX), creation.unnamed).await?;
         }
         Ok(())
+    }
+
+    async fn run_hook(&self, run: &HookRun<'_>) -> Result<ContainerId, Failure> {
+        let exec_code = self.wish.makes[run.service].exec_code;
+        self.call(format!("run {}", run.name), true, |world| {
+            let mut record = self.wish.make(run.service, 0, 0, world);
+            run.name.clone_into(&mut record.container.name);
+            record.container.one_off = true;
+            record.container.runs_hook = true;
+            record.behaviour = Behaviour::exits(seconds(1), exec_code);
+            record.phase = Phase::Started(world.now());
+            let id = record.container.id.clone();
+            world.add(record);
+            Ok(id)
+        })
+        .await
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::scenario::Wish;
 use crate::compose::{Order, Service};
 use crate::engine::fake::{Phase, Record, Witness, World};
-use crate::engine::{Health, State};
+use crate::engine::{Container, Health, State};
 use crate::names::{ContainerId, ProjectName, ServiceName};
 
 /// The invariants of a run.
@@ -79,6 +79,7 @@ impl Invariants {
             }
             for record in containers {
                 let container = record.observe(now);
+                problems.extend(self.outlived(world, terms, &container));
                 let id = &container.id;
                 if container.config_hash != terms.service.config_hash {
                     problems.push(format!("{id} is of another version"));
@@ -98,6 +99,25 @@ impl Invariants {
             }
         }
         problems
+    }
+
+    /// Volumes that were in use when the run began and are gone, whoever asked for that.
+    fn lost(&self, world: &World) -> Vec<String> {
+        let used = self.known.values().filter(|record| record.phase != Phase::Created);
+        let volumes = used.flat_map(|record| record.container.volumes.values());
+        volumes.filter(|volume| world.has_lost(&volume.name)).map(|volume| volume.name.clone()).collect()
+    }
+
+    /// Tells if a container runs since before a dependency by `restart: true` was made.
+    fn outlived(&self, world: &World, terms: &Terms, container: &Container) -> Option<String> {
+        let records = world.records();
+        let others = terms.service.depends_on.iter().filter(|(_, dependency)| dependency.restart);
+        let created = others.filter_map(|(other, _)| {
+            let dependencies = records.values().filter(|record| is_of(record, &self.project, other));
+            dependencies.map(|record| record.container.created).min().flatten()
+        });
+        let outlived = container.state == State::Running && container.started < created.max();
+        outlived.then(|| format!("{} should have begun anew with what it depends on", container.id))
     }
 
     /// Services that are worse off than when the run began.
@@ -133,6 +153,13 @@ impl Invariants {
             .collect()
     }
 
+    /// Containers that were made in the run for hooks.
+    pub(super) fn hooks(&self, world: &World) -> Vec<ContainerId> {
+        let records = world.records();
+        let hooks = records.values().filter(|record| record.project == self.project && record.container.runs_hook);
+        hooks.map(|record| record.container.id.clone()).filter(|id| !self.known.contains_key(id)).collect()
+    }
+
     /// Containers that were made in the run and never started.
     pub(super) fn litter(&self, world: &World) -> Vec<ContainerId> {
         let records = world.records();
@@ -165,8 +192,9 @@ impl Invariants {
         let records = world.records();
         let record = self.known.get(id).or_else(|| records.get(id));
         record.is_some_and(|record| {
+            // What runs a hook is a one-off container, too, but the run's own.
             record.project != self.project
-                || record.container.one_off
+                || record.container.one_off && !record.container.runs_hook
                 || !self.terms.contains_key(&record.container.service)
         })
     }
@@ -178,6 +206,7 @@ impl Witness for Invariants {
         if self.touches_others(world, id) {
             problems.push(format!("I3: {id} is none of the project's considered services' containers"));
         }
+        problems.extend(self.lost(world).into_iter().map(|volume| format!("data: the volume {volume} is gone")));
         for (name, terms) in &self.terms {
             let tolls = match terms.service.update.order {
                 // No replica is missed at any time.

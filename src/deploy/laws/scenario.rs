@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::compose::hooks::Hooks;
+use crate::compose::order::{Condition, Dependency};
 use crate::compose::policy::{Drain, FailureAction, UpdatePolicy};
-use crate::compose::{Order, Project, Service};
-use crate::deploy::Request;
+use crate::compose::pre_start::PreStart;
+use crate::compose::{Exclusive, Order, Project, Service};
+use crate::deploy::{Request, naming};
 use crate::engine::fake::{Behaviour, News, Phase, Record, World};
-use crate::engine::{Attachment, Container, Exec, RestartPolicy};
+use crate::engine::{Attachment, Container, Exec, RestartPolicy, Volume};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName};
 
 /// What there is, and what is wished for.
@@ -27,6 +31,8 @@ pub(super) struct Scenario {
     /// Whether a run that meets a fault is excused for not leaving things in order: it had to cope with a bad version
     /// already.
     pub(super) lenient: bool,
+    /// Whether there are as many replicas after as before, so that each has an heir to its name and its volumes.
+    pub(super) hands_down: bool,
 }
 
 /// A project, what its containers are like, and what is asked of kerek.
@@ -48,6 +54,8 @@ pub(super) struct Make {
     /// The exit code of hooks.
     pub(super) exec_code: i64,
     pub(super) publishes_ports: bool,
+    /// Paths of anonymous volumes.
+    pub(super) volumes: Vec<&'static str>,
 }
 
 /// A service with its containers.
@@ -70,7 +78,7 @@ impl Scenario {
     /// An update of a project that is running as it should, with some bystanders.
     pub(super) fn update(name: &'static str, old: Wish, new: Wish) -> Self {
         let before = old.deployed().into_iter().chain(bystanders()).collect();
-        Self { name, before, old, new, news: News::Flowing, lenient: false }
+        Self { name, before, old, new, news: News::Flowing, lenient: false, hands_down: false }
     }
 
     /// The same with other containers of the project.
@@ -82,6 +90,12 @@ impl Scenario {
     /// The same for a version that is bad enough to excuse disorder.
     pub(super) fn leniently(mut self) -> Self {
         self.lenient = true;
+        self
+    }
+
+    /// The same, with an heir for each replica.
+    pub(super) fn handing_down(mut self) -> Self {
+        self.hands_down = true;
         self
     }
 
@@ -101,7 +115,11 @@ impl Wish {
             services.insert(name.clone(), part.service);
             makes.insert(name, part.make);
         }
-        Self { project: Project { name: project_name(), services }, makes, request: Request::default() }
+        Self {
+            project: Project { name: project_name(), services, networks: BTreeMap::new(), volumes: BTreeMap::new() },
+            makes,
+            request: Request::default(),
+        }
     }
 
     /// The same for another version of every service, which works well.
@@ -146,7 +164,7 @@ impl Wish {
             return services.keys().cloned().collect();
         }
         loop {
-            let all = considered.iter().flat_map(|name| &services[name].depends_on).chain(&considered);
+            let all = considered.iter().flat_map(|name| services[name].depends_on.keys()).chain(&considered);
             let all: BTreeSet<_> = all.cloned().collect();
             if self.request.no_dependencies || all == considered {
                 return considered;
@@ -175,7 +193,15 @@ impl Wish {
         let make = &self.makes[name];
         let behaviour = make.behaviours[index.min(make.behaviours.len() - 1)];
         let version = &service.config_hash;
-        let container_name = format!("{}-{name}-{number}", self.project.name);
+        let container_name = match naming::fixed(service) {
+            Some(fixed) => fixed.to_owned(),
+            None => format!("{}-{name}-{number}", self.project.name),
+        };
+        let id = world.fresh_id(&format!("{name}-{number}@{version}"));
+        let volumes = make.volumes.iter().map(|path| {
+            let volume = Volume { name: format!("{id}:{path}"), anonymous: true, wished: false };
+            ((*path).to_owned(), volume)
+        });
         let networks = service.aliases.iter().map(|(network, names)| {
             let aliases = std::iter::once(&container_name).chain(names).cloned().collect();
             let address = format!("10.0.0.{number}");
@@ -184,7 +210,8 @@ impl Wish {
         Record {
             project: self.project.name.clone(),
             container: Container {
-                id: world.fresh_id(&format!("{name}-{number}@{version}")),
+                volumes: volumes.collect(),
+                id,
                 networks: networks.collect(),
                 name: container_name,
                 service: name.clone(),
@@ -219,6 +246,7 @@ impl Part {
             stop_code: 0,
             exec_code: 0,
             publishes_ports: false,
+            volumes: Vec::new(),
         };
         Self { name, service, make }.drain(Drain::fixed(seconds(2)))
     }
@@ -252,6 +280,7 @@ impl Part {
     /// Its containers do some work and end.
     pub(super) fn one_shot(mut self) -> Self {
         self.service.may_complete = true;
+        self.service.must_complete = true;
         self.behaving([Behaviour::exits(seconds(1), 0)])
     }
 
@@ -281,8 +310,30 @@ impl Part {
         self
     }
 
-    pub(super) fn depends_on(mut self, other: &str) -> Self {
-        self.service.depends_on.insert(ServiceName::new(other));
+    pub(super) fn depends_on(self, other: &str) -> Self {
+        self.asks(other, Dependency::default())
+    }
+
+    /// Depends on another service in a certain way.
+    pub(super) fn asks(mut self, other: &str, dependency: Dependency) -> Self {
+        self.service.depends_on.insert(ServiceName::new(other), dependency);
+        self
+    }
+
+    /// Depends on another service under a condition.
+    pub(super) fn awaits(self, other: &str, condition: Condition) -> Self {
+        self.asks(other, Dependency { condition, ..Dependency::default() })
+    }
+
+    /// Begins anew when another service's containers are replaced.
+    pub(super) fn restarts_with(self, other: &str) -> Self {
+        self.asks(other, Dependency { restart: true, ..Dependency::default() })
+    }
+
+    /// With a command that is run before a new version starts.
+    pub(super) fn pre_start(mut self) -> Self {
+        let model = json!({ "services": { self.name: { "pre_start": [{ "command": ["migrate"] }] } } });
+        self.service.hooks.pre_start = PreStart::all(&model, self.name, "web:1").expect("a hook");
         self
     }
 
@@ -298,10 +349,22 @@ impl Part {
         self
     }
 
+    /// With an anonymous volume.
+    pub(super) fn volume(mut self, path: &'static str) -> Self {
+        self.make.volumes.push(path);
+        self
+    }
+
+    /// With a name for its only container.
+    pub(super) fn container_name(mut self, name: &str) -> Self {
+        self.service.exclusive.push(Exclusive { key: "container_name".to_owned(), value: name.to_owned() });
+        self
+    }
+
     /// With a command after each start and one before each stop.
     pub(super) fn hooks(mut self) -> Self {
         let hook = |name: &str| vec![Exec { command: vec![name.to_owned()], ..Exec::default() }];
-        self.service.hooks = Hooks { post_start: hook("post_start"), pre_stop: hook("pre_stop") };
+        self.service.hooks = Hooks { post_start: hook("post_start"), pre_stop: hook("pre_stop"), ..Hooks::default() };
         self
     }
 
@@ -325,6 +388,7 @@ pub(super) fn bystanders() -> Vec<Record> {
     let bystander = |id: &str, change: fn(&mut Record)| {
         let mut record = running.clone();
         record.container.id = ContainerId::new(id);
+        let mut record = record.called(id);
         change(&mut record);
         record
     };
@@ -355,6 +419,8 @@ pub(super) trait Mess {
     fn detached(self) -> Self;
     /// Behaves so.
     fn behaviour(self, behaviour: Behaviour) -> Self;
+    /// Is called so.
+    fn called(self, name: &str) -> Self;
 }
 
 impl Mess for Record {
@@ -384,6 +450,16 @@ impl Mess for Record {
 
     fn behaviour(mut self, behaviour: Behaviour) -> Self {
         self.behaviour = behaviour;
+        self
+    }
+
+    fn called(mut self, name: &str) -> Self {
+        let before = std::mem::replace(&mut self.container.name, name.to_owned());
+        for alias in self.container.networks.values_mut().flat_map(|attachment| &mut attachment.aliases) {
+            if *alias == before {
+                name.clone_into(alias);
+            }
+        }
         self
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::scenario::{Mess, Part, Scenario, Wish, seconds};
 use super::trial::{Lawful, Trial};
 use crate::compose::Order;
+use crate::compose::order::Condition;
 use crate::compose::policy::{Drain, FailureAction};
 use crate::engine::ErrorKind;
 use crate::engine::fake::{Behaviour, Call, Fault, FaultKind, News, Phase, World};
@@ -62,7 +63,7 @@ fn web() -> Part {
 fn upgrade(name: &'static str, part: Part) -> Scenario {
     let old = Wish::new([part]);
     let new = old.at("v2");
-    Scenario::update(name, old, new)
+    Scenario::update(name, old, new).handing_down()
 }
 
 macro_rules! sweeps {
@@ -115,6 +116,15 @@ sweeps! {
 
     with_hooks_stop_first: upgrade("1 stop-first, hooks", web().hooks());
 
+    with_volumes_start_first: upgrade("2 start-first, volumes", web().start_first().replicas(2).volume("/data"));
+
+    with_volumes_stop_first: upgrade("2 stop-first, volumes", web().replicas(2).parallelism(None).volume("/data"));
+
+    with_container_name: upgrade("1 stop-first, container_name", web().container_name("the-web"));
+
+    with_container_name_and_volume:
+        upgrade("1 stop-first, container_name, volume", web().container_name("the-web").volume("/data"));
+
     scaled_by_hand: upgrade("any start-first", web().start_first().replicas(None));
 
     the_very_first: {
@@ -130,6 +140,40 @@ sweeps! {
         let new = Wish::new([db().version("v2"), web().replicas(3)]);
         Scenario::update("db 3 to 1, web 1 to 3", old, new)
     };
+
+    with_conditions: {
+        let db = || Part::new("db").replicas(2);
+        let job = || Part::new("job").one_shot();
+        let web = || web().awaits("db", Condition::Healthy).awaits("job", Condition::Completed).start_first();
+        let old = Wish::new([db(), job(), web()]);
+        let new = old.at("v2");
+        Scenario::update("web after db is healthy and job is done", old, new)
+    };
+
+    the_very_first_with_conditions: {
+        let db = Part::new("db").awaits("job", Condition::Completed);
+        let web = web().awaits("db", Condition::Healthy).start_first();
+        let old = Wish::new([db, Part::new("job").one_shot(), web, Part::new("alone")]);
+        let new = old.at("v2");
+        Scenario::update("first deployment in order", old, new).from([])
+    };
+
+    dependents_are_restarted: {
+        let old = Wish::new([Part::new("db"), web().replicas(2).restarts_with("db")]);
+        let new = Wish::new([Part::new("db").version("v2"), web().replicas(2).restarts_with("db")]);
+        Scenario::update("db, and web restarts", old, new)
+    };
+
+    dependents_are_replaced: {
+        let web = || web().replicas(2).start_first().restarts_with("db");
+        let old = Wish::new([Part::new("db"), web()]);
+        let new = Wish::new([Part::new("db").version("v2"), web()]);
+        Scenario::update("db, and web is replaced", old, new)
+    };
+
+    with_pre_start: upgrade("2 start-first, pre_start", web().start_first().replicas(2).pre_start());
+
+    with_pre_start_stop_first: upgrade("1 stop-first, pre_start", web().pre_start()).news(News::Silent);
 
     only_some_services: {
         let job = Part::new("job").one_shot();
@@ -248,6 +292,7 @@ async fn on_the_way_back_stop_first() -> Lawful<()> {
         &[Behaviour::exits(seconds(2), 1)],
     )
     .await?;
+    sweep_bad("bad, container_name, volume", web().container_name("the-web").volume("/data"), &MIXED[1..]).await?;
     sweep_bad("bad second, pause, stop-first", web().replicas(2), &MIXED).await?;
     let part = web().replicas(3).on_failure(FailureAction::Rollback);
     sweep_bad("bad second, rollback, stop-first", part, &MIXED).await

@@ -1,6 +1,7 @@
 //! Runs deployments and demands of them what has to be true at their end; if it is not, tells the whole story.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +24,10 @@ pub(super) struct Trial {
     time: Duration,
     news: News,
     lenient: bool,
+    /// Names and volumes that are handed down.
+    heirlooms: Option<(BTreeSet<String>, BTreeSet<String>)>,
+    /// Whether anything has ever gone wrong.
+    disturbed: bool,
     story: Vec<String>,
 }
 
@@ -52,8 +57,11 @@ pub(super) struct Ran {
 
 impl Trial {
     pub(super) fn new(scenario: &Scenario) -> Self {
+        let world = Rc::new(World::new(scenario.before.iter().cloned()));
         Self {
-            world: Rc::new(World::new(scenario.before.iter().cloned())),
+            heirlooms: scenario.hands_down.then(|| heirlooms(&world)),
+            disturbed: false,
+            world,
             time: World::BEGIN,
             news: scenario.news,
             lenient: scenario.lenient,
@@ -68,12 +76,15 @@ impl Trial {
             time: self.time,
             news: self.news,
             lenient: self.lenient,
+            heirlooms: self.heirlooms.clone(),
+            disturbed: self.disturbed,
             story: self.story.clone(),
         }
     }
 
     /// Deploys, and demands all that holds for any run, good or bad.
     pub(super) async fn run(&mut self, wish: &Wish, fault: Option<Fault>) -> Lawful<Ran> {
+        self.disturbed |= fault.is_some();
         let cancel = Cancel::new();
         let invariants = Invariants::new(&self.world, wish);
         let fake = Fake::new(self.world.clone(), fault, self.news, cancel.clone(), Box::new(invariants.clone()));
@@ -111,6 +122,12 @@ impl Trial {
     pub(super) async fn converge(&mut self, wish: &Wish) -> Lawful<()> {
         let ran = self.run(wish, None).await?;
         self.demand(matches!(ran.result, Some(Ok(()))), "an undisturbed run of a good version succeeds")?;
+        if let Some((names, volumes)) = &self.heirlooms {
+            let (names_now, volumes_now) = heirlooms(&self.world);
+            self.demand(*volumes == volumes_now, "the same volumes are mounted as before")?;
+            // Where a name could not be changed, there is just a warning.
+            self.demand(self.disturbed || *names == names_now, "there are the same names as before")?;
+        }
         let again = self.run(&wish.clone().unforced(), None).await?;
         self.demand(again.planned_nothing, "after success, there is nothing left to do")?;
         let writes = again.calls.iter().any(|call| call.writes);
@@ -139,8 +156,13 @@ impl Trial {
                     self.demand(ran.is_interrupted(), "nobody is told of an interrupt who did not interrupt")?;
                 }
                 Kind::Incomplete | Kind::Unreachable => {}
-                Kind::Usage => self.demand(false, "the command line was fine")?,
+                Kind::Usage | Kind::NotExecutable | Kind::NotFound => {
+                    self.demand(false, "there is neither a command line nor a program that could be wrong")?;
+                }
             },
+        }
+        if ran.fault.is_none() {
+            self.demand_none("no hook leaves a container behind", &invariants.hooks(world))?;
         }
         if ran.is_cut_off() || self.lenient && ran.fault.is_some() {
             return Ok(());
@@ -205,6 +227,16 @@ impl Trial {
             Some(Some(Err(failure))) => format!("it fails as {:?}: {failure}", failure.kind),
         });
     }
+}
+
+/// All names and all volumes in use.
+fn heirlooms(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
+    let records = world.records();
+    let volumes = records.values().flat_map(|record| record.container.volumes.values());
+    (
+        records.values().map(|record| record.container.name.clone()).collect(),
+        volumes.map(|volume| volume.name.clone()).collect(),
+    )
 }
 
 impl Ran {

@@ -26,6 +26,10 @@ use crate::engine::{Error, ErrorKind, Result};
 /// Bytes an answer may have. Labels alone may have megabytes, so be generous.
 pub(super) const MAX_ANSWER: usize = 64 << 20;
 
+/// Connections that are kept while nothing is asked. On the way to some engines each takes up an SSH session, of which
+/// there are ten.
+const IDLE: usize = 2;
+
 /// An HTTP client that talks to one unix socket. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
@@ -35,7 +39,8 @@ pub(super) struct Http {
 impl Http {
     /// A client for the socket at a path; connects when first used.
     pub(super) fn new(socket: &Path) -> Self {
-        Self { client: Client::builder(TokioExecutor::new()).build(Socket(socket.into())) }
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build(Socket(socket.into()));
+        Self { client }
     }
 
     /// Sends `GET path` and reads the whole answer. `call` is what the user is told on failure.

@@ -308,6 +308,26 @@ async fn podman_is_asked_for_the_same_address() {
 }
 
 #[tokio::test]
+async fn the_network_mode_of_podman_is_called_as_that_of_docker() {
+    for (headers, networks, expected) in [
+        ("", r#"{"shop_default": {}}"#, "bridge"),
+        ("Libpod-Api-Version: 5.4.2\r\n", r#"{"shop_default": {}, "shop_front": {}}"#, "shop_default"),
+        ("Libpod-Api-Version: 5.4.2\r\n", r#"{"podman": {}}"#, "bridge"),
+        ("Libpod-Api-Version: 5.4.2\r\n", "{}", "disconnected"),
+    ] {
+        let body = format!(
+            r#"{{"Id": "c1", "Name": "/web", "Image": "i1", "State": {{"Status": "running"}},
+                "HostConfig": {{"NetworkMode": "bridge"}}, "NetworkSettings": {{"Networks": {networks}}}}}"#
+        );
+        let script =
+            Script::new(move |request| if request == PING { pong("1.41", headers) } else { status(200, &body) });
+        let api = script.connect().await.expect("a connection");
+        let container = api.container(&id()).await.expect("an answer").expect("a container");
+        assert_eq!(container.network_mode, expected, "{networks}");
+    }
+}
+
+#[tokio::test]
 async fn a_container_that_is_not_connected_is_disconnected() {
     for (code, message) in [
         (500, "container c1 is not connected to the network shop_default"),

@@ -4,14 +4,14 @@
 //! an unknown one is taken for what is safest, or named in an error where no meaning is safe. Missing fields, nulls
 //! (Go's empty collections) and absurd numbers are survived; nothing here panics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
 use super::http::garbled;
-use crate::engine::{Attachment, Container, Exec, Health, Healthcheck, RestartPolicy, Result, State};
+use crate::engine::{self, Attachment, Container, Exec, Health, Healthcheck, RestartPolicy, Result, State, Volume};
 use crate::names::{ContainerId, ImageId, NetworkName, ServiceName};
 
 /// `com.docker.compose.project`, the label all of Compose's containers carry.
@@ -20,7 +20,12 @@ pub(super) const PROJECT_LABEL: &str = "com.docker.compose.project";
 pub(super) const SERVICE_LABEL: &str = "com.docker.compose.service";
 const NUMBER_LABEL: &str = "com.docker.compose.container-number";
 const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
-const CONFIG_HASH_LABEL: &str = "com.docker.compose.config-hash";
+const HOOK_LABEL: &str = "com.docker.compose.hook";
+pub(super) const CONFIG_HASH_LABEL: &str = "com.docker.compose.config-hash";
+/// Where the project's files are.
+const PROJECT_LABELS: &str = "com.docker.compose.project.";
+/// Kerek's own: the ID of the container in whose place this one was made.
+pub(super) const REPLACES_LABEL: &str = "kerek.replaces";
 
 /// Stands for "never kill" (a negative stop timeout): 68 years, the most that engines take as a number of seconds.
 pub(super) const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(i32::MAX as u64);
@@ -32,11 +37,49 @@ pub(super) struct Listed {
     pub(super) id: String,
 }
 
+/// An element of `GET /networks`, or of `Volumes` in the answer of `GET /volumes`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Labelled {
+    name: String,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Labelled {
+    /// Its name and the hash of its definition, if it has one.
+    pub(super) fn definition(self) -> Option<(String, String)> {
+        let hash = self.labels?.remove(CONFIG_HASH_LABEL)?;
+        Some((self.name, hash))
+    }
+}
+
+/// The answer of `GET /volumes`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Volumes {
+    pub(super) volumes: Option<Vec<Labelled>>,
+}
+
 /// The answer of `GET /images/{name}/json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Image {
-    pub(super) id: String,
+    id: String,
+    metadata: Option<ImageMetadata>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageMetadata {
+    last_tag_time: Option<String>,
+}
+
+impl From<Image> for engine::Image {
+    fn from(image: Image) -> Self {
+        let tagged = image.metadata.and_then(|metadata| time(&metadata.last_tag_time?));
+        // A time before there were computers stands for none.
+        Self { id: ImageId::new(image.id), tagged: tagged.filter(|tagged| *tagged > SystemTime::UNIX_EPOCH) }
+    }
 }
 
 /// The answer of `POST /containers/{id}/exec`.
@@ -114,6 +157,9 @@ pub(super) struct Inspection {
     host_config: Option<HostConfig>,
     #[serde(default)]
     network_settings: Option<NetworkSettings>,
+    #[serde(default)]
+    mounts: Option<Vec<Mount>>,
+    created: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +218,26 @@ struct HostConfig {
     restart_policy: Option<WireRestartPolicy>,
     port_bindings: Option<serde_json::Map<String, serde_json::Value>>,
     publish_all_ports: Option<bool>,
+    binds: Option<Vec<String>>,
+    mounts: Option<Vec<WishedMount>>,
+}
+
+/// Something mounted into a container.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: Option<String>,
+    name: Option<String>,
+    destination: Option<String>,
+}
+
+/// Something that was to be mounted into a container.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WishedMount {
+    source: Option<String>,
+    target: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -279,17 +345,27 @@ impl Inspection {
         let Config { labels, healthcheck, stop_timeout } = self.config.unwrap_or_default();
         let labels = labels.unwrap_or_default();
         let label = |name: &str| labels.get(name).and_then(Option::as_deref).unwrap_or_default();
+        let runs_hook = !label(HOOK_LABEL).is_empty();
         let host = self.host_config.unwrap_or_default();
         let networks = self.network_settings.unwrap_or_default().networks.unwrap_or_default();
         let healthcheck = healthcheck.and_then(WireHealthcheck::into_healthcheck);
         let id = ContainerId::new(self.id);
+        let volumes = volumes(self.mounts.unwrap_or_default(), &host);
+        let project_labels = labels.iter().filter(|(label, _)| label.starts_with(PROJECT_LABELS));
 
         Ok(Container {
             name: self.name.strip_prefix('/').unwrap_or(&self.name).to_owned(),
             service: ServiceName::new(label(SERVICE_LABEL)),
             number: label(NUMBER_LABEL).parse().unwrap_or(0),
-            one_off: label(ONE_OFF_LABEL).eq_ignore_ascii_case("true"),
+            one_off: runs_hook || label(ONE_OFF_LABEL).eq_ignore_ascii_case("true"),
+            runs_hook,
+            created: self.created.as_deref().and_then(time),
             config_hash: label(CONFIG_HASH_LABEL).to_owned(),
+            project_labels: project_labels
+                .map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()))
+                .collect(),
+            replaces: non_empty(Some(label(REPLACES_LABEL).to_owned())).map(ContainerId::new),
+            volumes,
             image: ImageId::new(self.image),
             state: self.state.state(call)?,
             started: self.state.started(),
@@ -305,7 +381,7 @@ impl Inspection {
                 .collect(),
             network_mode: host.network_mode.unwrap_or_default(),
             publishes_ports: host.publish_all_ports.unwrap_or(false)
-                || host.port_bindings.is_some_and(|ports| !ports.is_empty()),
+                || host.port_bindings.is_some_and(|ports| ports.values().any(is_bound)),
             id,
         })
     }
@@ -395,6 +471,31 @@ impl Endpoint {
     }
 }
 
+/// Whether a port is published. Podman 4 lists those that an image merely exposes, too, bound to nothing.
+fn is_bound(bindings: &serde_json::Value) -> bool {
+    bindings.as_array().is_some_and(|bindings| !bindings.is_empty())
+}
+
+/// The volumes among what is mounted, by destination.
+fn volumes(mounts: Vec<Mount>, host: &HostConfig) -> BTreeMap<String, Volume> {
+    let binds = host.binds.iter().flatten().filter_map(|bind| bind.split_once(':').map(|(source, _)| source));
+    let sources = host.mounts.iter().flatten().filter(|mount| mount.target.is_some());
+    let wished: BTreeSet<&str> = binds.chain(sources.filter_map(|mount| mount.source.as_deref())).collect();
+    let volumes = mounts.into_iter().filter(|mount| mount.kind.as_deref() == Some("volume"));
+    volumes
+        .filter_map(|mount| {
+            let name = non_empty(mount.name)?;
+            let volume = Volume { anonymous: is_made_up(&name), wished: wished.contains(name.as_str()), name };
+            Some((mount.destination?, volume))
+        })
+        .collect()
+}
+
+/// Whether a volume's name is one that engines make up.
+fn is_made_up(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// An unknown policy is taken for one that restarts: then an exit is never mistaken for a job well done.
 fn restart_policy(name: Option<&str>) -> RestartPolicy {
     match name.unwrap_or_default() {
@@ -472,10 +573,12 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "an inspection has many fields")]
     fn reads_all_there_is() {
         let container = read(&json!({
             "Id": ID,
             "Name": "/shop-web-1",
+            "Created": "1970-01-01T00:00:01Z",
             "Image": "sha256:abc",
             "RestartCount": 3,
             "State": {"Status": "exited", "Running": false, "ExitCode": 137, "OOMKilled": true,
@@ -489,6 +592,8 @@ mod tests {
                     "com.docker.compose.container-number": "7",
                     "com.docker.compose.oneoff": "False",
                     "com.docker.compose.config-hash": "beef",
+                    "com.docker.compose.project.working_dir": "/shop",
+                    "kerek.replaces": "feed",
                 },
                 "Healthcheck": {
                     "Test": ["CMD", "true"], "Interval": 2_000_000_000_i64, "Timeout": 500_000_000, "Retries": 5,
@@ -500,7 +605,18 @@ mod tests {
                 "NetworkMode": "shop_default",
                 "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
                 "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]},
+                "Binds": ["shop_shared:/shared:rw", "/host:/bound:ro"],
+                "Mounts": [
+                    {"Type": "volume", "Target": "/data", "VolumeOptions": {}},
+                    {"Type": "volume", "Source": "e0".repeat(32), "Target": "/kept"},
+                ],
             },
+            "Mounts": [
+                {"Type": "volume", "Name": "d0".repeat(32), "Destination": "/data"},
+                {"Type": "volume", "Name": "e0".repeat(32), "Destination": "/kept"},
+                {"Type": "volume", "Name": "shop_shared", "Destination": "/shared"},
+                {"Type": "bind", "Source": "/host", "Destination": "/bound"},
+            ],
             "NetworkSettings": {"Networks": {"shop_default": {
                 "IPAMConfig": {"IPv4Address": "10.0.0.5", "IPv6Address": "", "LinkLocalIPs": ["169.254.1.1"]},
                 "Links": ["db:database"],
@@ -532,6 +648,8 @@ mod tests {
                 config_hash: "beef".to_owned(),
                 image: ImageId::new("sha256:abc"),
                 state: State::Exited { code: 137, out_of_memory: true },
+                runs_hook: false,
+                created: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
                 started: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
                 health: Some(Health::Unhealthy),
                 healthcheck: Some(Healthcheck {
@@ -547,6 +665,16 @@ mod tests {
                 networks: BTreeMap::from([(NetworkName::new("shop_default"), attachment)]),
                 network_mode: "shop_default".to_owned(),
                 publishes_ports: true,
+                project_labels: BTreeMap::from([(
+                    "com.docker.compose.project.working_dir".to_owned(),
+                    "/shop".to_owned()
+                )]),
+                replaces: Some(ContainerId::new("feed")),
+                volumes: BTreeMap::from([
+                    ("/data".to_owned(), Volume { name: "d0".repeat(32), anonymous: true, wished: false }),
+                    ("/kept".to_owned(), Volume { name: "e0".repeat(32), anonymous: true, wished: true }),
+                    ("/shared".to_owned(), Volume { name: "shop_shared".to_owned(), anonymous: false, wished: true }),
+                ]),
             }
         );
     }
@@ -694,6 +822,7 @@ mod tests {
             (json!({"PortBindings": {"80/tcp": [{"HostPort": ""}]}}), true),
             (json!({"PublishAllPorts": true}), true),
             (json!({"PortBindings": {}, "PublishAllPorts": false}), false),
+            (json!({"PortBindings": {"80/tcp": null, "81/tcp": []}}), false),
         ] {
             let container = inspect(|inspection| inspection["HostConfig"] = host.clone());
             assert_eq!(container.expect("a container").publishes_ports, expected, "{host}");

@@ -1,14 +1,14 @@
 //! The containers of the fake engine. A [`World`] outlives the runs that change it.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::behaviour::Behaviour;
-use crate::engine::{Attachment, Container, Error, ErrorKind, Result, State};
+use crate::engine::{Attachment, Container, Error, ErrorKind, Result, State, Variation};
 use crate::names::{ContainerId, NetworkName, ProjectName};
 
 /// All containers there are, of any project, and their clock.
@@ -17,6 +17,8 @@ pub(crate) struct World {
     /// When this copy came into being, and what time it was then.
     birth: (Instant, Duration),
     records: RefCell<BTreeMap<ContainerId, Record>>,
+    /// Volumes that are gone.
+    lost: RefCell<BTreeSet<String>>,
     changes: watch::Sender<()>,
     made: Cell<usize>,
 }
@@ -75,6 +77,7 @@ impl World {
         Self {
             birth: (Instant::now(), Self::BEGIN),
             records: RefCell::new(by_id),
+            lost: RefCell::default(),
             changes: watch::Sender::new(()),
             made,
         }
@@ -85,6 +88,7 @@ impl World {
         Self {
             birth: (Instant::now(), time),
             records: RefCell::new(self.records.borrow().clone()),
+            lost: self.lost.clone(),
             changes: watch::Sender::new(()),
             made: self.made.clone(),
         }
@@ -137,10 +141,71 @@ impl World {
         self.changes.send_replace(());
     }
 
-    /// Takes a container away, if it is there.
-    pub(crate) fn remove(&self, id: &ContainerId) {
-        self.records.borrow_mut().remove(id);
+    /// Takes a container away, if it is there; with the volumes that came with it, unless another one mounts them.
+    pub(crate) fn remove(&self, id: &ContainerId, volumes: bool) {
+        let removed = self.records.borrow_mut().remove(id);
+        let own = removed.into_iter().filter(|_| volumes).flat_map(|record| record.container.volumes.into_values());
+        for volume in own.filter(|volume| volume.anonymous && !volume.wished) {
+            let records = self.records.borrow();
+            let mut mounted = records.values().flat_map(|record| record.container.volumes.values());
+            if !mounted.any(|other| other.name == volume.name) {
+                self.lost.borrow_mut().insert(volume.name);
+            }
+        }
         self.changes.send_replace(());
+    }
+
+    /// Whether a volume is gone.
+    pub(crate) fn has_lost(&self, volume: &str) -> bool {
+        self.lost.borrow().contains(volume)
+    }
+
+    /// Whether a container has a name.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        self.records.borrow().values().any(|record| record.container.name == name)
+    }
+
+    /// Gives a container another name.
+    pub(super) fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        self.refuse_taken(name)?;
+        self.change(id, |record| {
+            name.clone_into(&mut record.container.name);
+            Ok(())
+        })
+    }
+
+    /// Adds a container like another one.
+    pub(super) fn copy(&self, id: &ContainerId, variation: &Variation) -> Result<ContainerId> {
+        self.refuse_taken(&variation.name)?;
+        let original = self.records.borrow().get(id).cloned();
+        let mut record = original.ok_or_else(|| refused(format!("no such container: {id}")))?;
+        if record.phase != Phase::Created {
+            return Err(refused(format!("{id} was started before")));
+        }
+        let container = &mut record.container;
+        container.id = self.fresh_id(&format!("copy of {id}"));
+        container.name.clone_from(&variation.name);
+        container.replaces.clone_from(&variation.replaces);
+        container.config_hash.clone_from(&variation.config_hash);
+        for alias in container.networks.values_mut().flat_map(|attachment| &mut attachment.aliases) {
+            if let Some(name) = variation.aliases.get(alias) {
+                alias.clone_from(name);
+            }
+        }
+        for (path, volume) in &mut container.volumes {
+            match variation.volumes.get(path) {
+                Some(name) => (volume.name, volume.wished) = (name.clone(), true),
+                None if volume.wished => {}
+                None => volume.name = format!("{}:{path}", container.id),
+            }
+        }
+        let id = container.id.clone();
+        self.add(record);
+        Ok(id)
+    }
+
+    fn refuse_taken(&self, name: &str) -> Result<()> {
+        if self.is_taken(name) { Err(refused(format!("the name {name} is in use"))) } else { Ok(()) }
     }
 
     /// Changes a container, which has to be there.
@@ -169,6 +234,9 @@ impl Record {
             Phase::Dead => (State::Dead, None, 0),
         };
         container.healthcheck = self.behaviour.healthcheck();
+        if let Phase::Started(since) = self.phase {
+            container.started = Some(SystemTime::UNIX_EPOCH + since);
+        }
         if !matches!(container.state, State::Running | State::Paused) {
             for attachment in container.networks.values_mut() {
                 attachment.address.clear();
@@ -221,6 +289,7 @@ impl Record {
     }
 }
 
-pub(super) fn refused(message: String) -> Error {
+/// What an engine says that does not do what it is asked.
+pub(crate) fn refused(message: String) -> Error {
     Error { kind: ErrorKind::Refused, call: "fake call".to_owned(), message }
 }

@@ -1,0 +1,126 @@
+//! Networks and volumes whose definition changes: Compose would stop what is on a network, and offer to lose what a volume
+//! holds. Kerek sees it coming and stops short.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use support::command;
+use support::project::Project;
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "a test needs but a part of it")]
+mod support;
+
+const SHOP: &str = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}"}
+    networks: [front]
+    volumes: [data:/data]
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+  neighbour:
+    image: kerek-test-app
+    networks: [front]
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+  apart:
+    image: kerek-test-app
+    environment: {VERSION: "${APART:-v0}"}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+networks:
+  front:
+    labels: {edition: "${NETWORK:-first <&> second}"}
+    driver_opts: {com.docker.network.bridge.name: "${BRIDGE}"}
+    ipam: {config: [{subnet: "${SUBNET}"}]}
+volumes:
+  data:
+    labels: {edition: "${VOLUME:-first <&> second}"}
+"#;
+
+fn deployed(label: &str, network: u8) -> Project {
+    let mut project = Project::new(label, SHOP);
+    project.set("BRIDGE", &format!("kerek{}x{network}", std::process::id() % 100_000));
+    project.set("SUBNET", &format!("10.213.{network}.0/24"));
+    project.kerek(&["deploy"]).success();
+    project
+}
+
+fn ids(project: &Project) -> BTreeSet<String> {
+    project.containers().into_iter().map(|container| container.id).collect()
+}
+
+#[test]
+fn an_unchanged_definition_is_no_reason_to_ask() {
+    let project = deployed("definitions-same", 1);
+    let log = project.home().join("calls");
+    let folder = project.home().join("bin");
+    fs::create_dir(&folder).expect("a folder");
+    let path = env::var("PATH").expect("a PATH");
+    let recorder = folder.join("docker");
+    let script = format!("#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{path}'\nexec docker \"$@\"\n", log.display());
+    fs::write(&recorder, script).expect("a script");
+    fs::set_permissions(&recorder, Permissions::from_mode(0o755)).expect("a program");
+
+    let mut kerek = project.kerek_command(&["deploy", "--dry-run"]);
+    kerek.env("PATH", format!("{}:{path}", folder.display()));
+    let output = command::run(kerek).success();
+    assert!(output.stdout.contains("Nothing to do"), "{}", output.stdout);
+    let calls = fs::read_to_string(&log).expect("calls");
+    assert!(calls.contains("config"), "the recorder is used: {calls}");
+    assert!(!calls.contains("--dry-run"), "labels are what kerek computes, Compose need not be asked: {calls}");
+}
+
+#[test]
+fn a_changed_network_is_not_replaced_unasked() {
+    let mut project = deployed("definitions-network", 2);
+    let before = ids(&project);
+    project.set("NETWORK", "second");
+    project.set("VERSION", "v1");
+    for arguments in [&["deploy", "--dry-run"][..], &["deploy"], &["deploy", "neighbour"]] {
+        let output = project.kerek(arguments);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains("definition of the network"), "{}", output.stderr);
+        assert!(output.stderr.contains("_front has changed"), "{}", output.stderr);
+        assert!(output.stderr.contains("--recreate-networks"), "{}", output.stderr);
+        assert!(output.stderr.contains("neighbour-1"), "tells what would be interrupted: {}", output.stderr);
+        assert_eq!(ids(&project), before);
+    }
+
+    // What is not on it can be deployed.
+    project.set("APART", "v1");
+    project.kerek(&["deploy", "apart"]).success();
+    let kept = ids(&project).intersection(&before).count();
+    assert_eq!(kept, 2, "only `apart` was replaced");
+
+    let plan = project.kerek(&["deploy", "--dry-run", "--recreate-networks"]).success().stdout;
+    assert!(plan.contains("_front") && plan.contains("neighbour-1"), "{plan}");
+    let output = project.kerek(&["deploy", "--recreate-networks"]).success();
+    assert!(output.stderr.contains("replacing the network"), "{}", output.stderr);
+    let edition = "{{index .Labels \"edition\"}}";
+    let network = format!("{}_front", project.name());
+    let label = project.docker(&["network", "inspect", "--format", edition, &network]).success().stdout;
+    assert_eq!(label.trim(), "second");
+    for container in project.containers() {
+        assert_eq!((container.state.as_str(), container.health.as_deref()), ("running", Some("healthy")));
+    }
+    assert!(project.kerek(&["deploy", "--dry-run"]).success().stdout.contains("Nothing to do"));
+}
+
+#[test]
+fn a_changed_volume_is_never_replaced() {
+    let mut project = deployed("definitions-volume", 3);
+    let before = ids(&project);
+    project.set("VOLUME", "second");
+    project.set("VERSION", "v1");
+    for arguments in [&["deploy", "--dry-run"][..], &["deploy"], &["deploy", "--recreate-networks", "web"]] {
+        let output = project.kerek(arguments);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains("definition of the volume"), "{}", output.stderr);
+        assert!(output.stderr.contains("docker volume rm"), "{}", output.stderr);
+        assert_eq!(ids(&project), before);
+    }
+    project.set("VOLUME", "first <&> second");
+    project.kerek(&["deploy"]).success();
+}

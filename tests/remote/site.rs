@@ -1,0 +1,168 @@
+//! A project that is deployed from here to a host of its own.
+//!
+//! All that kerek and its children make on this machine has to be in the site's own folder for temporary files, and all
+//! that they run has that folder, or the SSH configuration's, in its command line or environment: so it can be told what
+//! they leave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::support::command::{self, Output};
+use crate::support::hosts::{Host, Kind};
+
+/// The image of the project's only service.
+const IMAGE: &str = "busybox:1.37";
+/// What leaving everything tidy may take.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// A host, and a project for it.
+pub(crate) struct Site {
+    pub(crate) host: Host,
+    /// With `home`, `app` and `tmp`.
+    folder: TempDir,
+    /// The program on the host that tells what is there.
+    podman: bool,
+}
+
+impl Site {
+    /// Starts a host with Docker; options as for [`Host::start`].
+    pub(crate) fn docker(options: &[&str]) -> Self {
+        Self::start(Kind::Docker, options, true)
+    }
+
+    /// Starts a host with podman, whose engine is that of the user `deploy`.
+    pub(crate) fn podman() -> Self {
+        Self::start(Kind::Podman, &["--user", "deploy"], true)
+    }
+
+    /// Starts a host without an engine.
+    pub(crate) fn fresh() -> Self {
+        Self::start(Kind::Fresh, &[], false)
+    }
+
+    fn start(kind: Kind, options: &[&str], engine: bool) -> Self {
+        // A control socket's path must be short.
+        let folder = tempfile::Builder::new().prefix("k").tempdir_in("/tmp").expect("should make a folder");
+        for name in ["home", "app", "tmp"] {
+            fs::create_dir(folder.path().join(name)).expect("should make a folder");
+        }
+        let site = Self { host: Host::start(kind, options), folder, podman: kind == Kind::Podman };
+        command::link_plugins(&site.path("home")).expect("should link plugins");
+        if engine {
+            site.host.load(&[IMAGE]);
+        }
+        site.write(3);
+        site
+    }
+
+    /// Sets the number of replicas.
+    pub(crate) fn write(&self, replicas: u32) {
+        // Compose believes that podman does not know it.
+        let start_interval = if self.podman { "" } else { ", start_interval: 200ms" };
+        let compose = format!(
+            r#"
+            name: site
+            services:
+              web:
+                image: {IMAGE}
+                command: [sh, -c, "trap exit TERM; sleep 3600 & wait"]
+                labels: {{version: "$VERSION"}}
+                healthcheck: {{test: "true", interval: 1s, start_period: 60s{start_interval}}}
+                stop_grace_period: 5s
+                x-kerek: {{drain: 0s}}
+                deploy: {{replicas: {replicas}, update_config: {{order: start-first, parallelism: {}}}}}
+            "#,
+            replicas.div_ceil(3),
+        );
+        fs::write(self.path("app/compose.yaml"), compose).expect("should write file");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Kerek's `--host` for the site.
+    pub(crate) fn address(&self) -> String {
+        format!("ssh://{}", self.host.name())
+    }
+
+    /// A program in the site's environment.
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = command::command(program, &self.path("home"));
+        command
+            .args(arguments)
+            .current_dir(self.path("app"))
+            .env("TMPDIR", self.path("tmp"))
+            .env_remove("DOCKER_CONFIG");
+        command
+    }
+
+    /// A deploy of a version over a given SSH configuration, not yet run.
+    pub(crate) fn deploy_command(&self, version: &str, config: &Path, options: &[&str]) -> Command {
+        let config = config.to_string_lossy();
+        let arguments = [&["deploy", "--progress", "plain", "-F", &config], options].concat();
+        let mut command = self.command(env!("CARGO_BIN_EXE_kerek"), &arguments);
+        command.env("VERSION", version);
+        command
+    }
+
+    /// Runs a deploy of a version to its end.
+    #[track_caller]
+    pub(crate) fn deploy(&self, version: &str) -> Output {
+        command::run(self.deploy_command(version, &self.host.ssh_config(), &["--host", &self.address()]))
+    }
+
+    /// The versions of running containers, sorted.
+    #[track_caller]
+    pub(crate) fn running(&self) -> Vec<String> {
+        let format = if self.podman { "{{index .Labels \"version\"}}" } else { "{{.Label \"version\"}}" };
+        let program = if self.podman { "podman" } else { "docker" };
+        let list = [program, "ps", "--filter", "label=com.docker.compose.project=site", "--format", format];
+        let list = if self.podman { self.host.run_as_deploy(&list) } else { self.host.run(&list) };
+        let mut versions: Vec<_> = list.success().stdout.lines().map(str::to_owned).collect();
+        versions.sort();
+        versions
+    }
+
+    /// Waits until a container of a version runs.
+    pub(crate) fn wait_for(&self, version: &str) {
+        let begin = Instant::now();
+        while !self.running().iter().any(|it| it == version) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no container of version {version}");
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asserts that nothing is left of kerek, here and on the host, or is within a moment.
+    #[track_caller]
+    pub(crate) fn assert_tidy(&self) {
+        let begin = Instant::now();
+        let mut left = self.left();
+        while !left.is_empty() && begin.elapsed() < TIDY {
+            sleep(Duration::from_millis(50));
+            left = self.left();
+        }
+        assert!(left.is_empty(), "left here: {left:#?}");
+        self.host.assert_left_alone(TIDY.saturating_sub(begin.elapsed()));
+    }
+
+    /// Files and processes.
+    fn left(&self) -> Vec<String> {
+        let files = fs::read_dir(self.path("tmp")).expect("should read folder");
+        let files = files.map(|entry| entry.expect("should read folder").path().display().to_string());
+        let mark = format!("TMPDIR={}", self.path("tmp").display());
+        let processes = fs::read_dir("/proc").expect("should read /proc").filter_map(|entry| {
+            let process = entry.ok()?.path();
+            let environment = fs::read(process.join("environ")).ok()?;
+            let ours = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+            let command = fs::read(process.join("cmdline")).ok().filter(|_| ours)?;
+            Some(String::from_utf8_lossy(&command).replace('\0', " "))
+        });
+        files.chain(processes).collect()
+    }
+}
