@@ -7,22 +7,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
-use support::command;
 use support::project::{Container, Project};
+use support::{command, compose};
 
 #[path = "support/mod.rs"]
 #[expect(dead_code, reason = "a test needs but a part of it")]
 mod support;
 
 /// Makes a test of each file: its name, the services that a new `VERSION` changes, and project options if it needs any
-/// besides its own name. Those with a reason are not run: kerek is not there yet.
+/// besides its own name. What came with a later version of Compose is refused with older ones.
 macro_rules! corpus {
-    ($($(#[doc = $doc:literal])* $file:ident: $changed:tt $(with $option:literal)? $(pending $reason:literal)?;)*) => {
+    ($($file:ident: $changed:tt $(with $option:literal)? $(since $version:literal)?;)*) => {
         $(
             #[test]
-            $(#[ignore = $reason])?
             fn $file() {
-                try_file(&Case { file: stringify!($file), changed: &$changed, options: &[$($option)?] });
+                let case = Case { file: stringify!($file), changed: &$changed, options: &[$($option)?] };
+                if [$($version)?].into_iter().any(compose::is_older_than) {
+                    assert_refused(&case);
+                } else {
+                    try_file(&case);
+                }
             }
         )*
     };
@@ -43,6 +47,7 @@ corpus! {
     depends_on_restart: ["db"];
     dollars: ["web"];
     env_file: ["web", "worker"];
+    env_file_raw: ["web"] since "2.30";
     extends: ["web"];
     healthcheck_disable: ["web"];
     hooks: ["web"];
@@ -143,6 +148,17 @@ fn try_file(case: &Case) {
     scene.assert_settled();
 }
 
+/// Compose says why, and kerek hands it on.
+fn assert_refused(case: &Case) {
+    let scene = Scene::new(case);
+    let file = format!("--file={}.yaml", case.file);
+    let by_compose = scene.project.compose(&[&file, "up", "--detach"]);
+    let reason = by_compose.stderr.trim();
+    assert!(by_compose.code != Some(0) && !reason.is_empty(), "{by_compose}");
+    let output = scene.project.kerek(&["deploy", &file]).exits(1);
+    assert!(output.stderr.contains(reason), "{output}");
+}
+
 /// A project with a case's files.
 struct Scene<'a> {
     case: &'a Case,
@@ -221,16 +237,20 @@ impl<'a> Scene<'a> {
     fn assert_compose_has_nothing_to_do(&self) {
         let containers = self.project.containers();
         let stderr = self.compose(&["up", "--detach", "--dry-run"]);
-        let lines = stderr.lines().filter_map(|line| line.trim().strip_prefix("DRY-RUN MODE -"));
-        for line in lines {
-            let words: Vec<_> = line.split_whitespace().collect();
+        // Warnings begin with the time.
+        for line in stderr.lines().filter(|line| !line.starts_with("time=")) {
+            // Only Compose 2 marks lines so.
+            let words: Vec<_> = line.trim_start().trim_start_matches("DRY-RUN MODE -").split_whitespace().collect();
+            if words.is_empty() {
+                continue;
+            }
             let [kind, name, state] = words[..] else { panic!("{line:?} in:\n{stderr}") };
             let ends = containers
                 .iter()
                 .any(|container| container.name == name && ONE_SHOT.contains(&(self.case.file, &container.service)));
             let fine = match state {
                 "Running" | "Waiting" | "Healthy" | "Exited" => true,
-                "Starting" | "Started" => ends,
+                "Created" | "Starting" | "Started" => ends,
                 _ => false,
             };
             assert!(kind == "Container" && fine, "Compose would change something:\n{stderr}");

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
 use support::events::EventLog;
 use support::load::{Config, Connections, Load, Method, Summary};
 use support::prober::Prober;
@@ -49,7 +50,7 @@ fn good_answers_are_good_however_they_are_delimited() {
         "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 2\r\n\r\nv1",
     ] {
         for connections in [Connections::New, Connections::KeepAlive] {
-            let server = Server::start(|mut peer| peer.answer_once(answer));
+            let server = Server::start(|peer| peer.answer_once(answer));
             let summary = server.load(Method::Get, connections, Duration::from_millis(100));
 
             assert_eq!(summary.failed, 0, "{answer}: {summary}");
@@ -73,7 +74,7 @@ fn every_kind_of_loss_is_counted_and_told() {
         ("SSH-2.0-OpenSSH_9.9\r\n", "not understood: "),
         ("", "connection closed before the first byte"),
     ] {
-        let server = Server::start(move |mut peer| peer.answer_once(answer));
+        let server = Server::start(move |peer| peer.answer_once(answer));
         let summary = server.load(Method::Get, Connections::New, Duration::from_millis(100));
         assert_lost(&summary, reason);
     }
@@ -113,7 +114,7 @@ fn connections_are_made_or_kept_as_asked() {
 #[test]
 fn connections_closed_between_requests_are_replaced() {
     for method in [Method::Get, Method::Post] {
-        let server = Server::start(|mut peer| peer.answer_once(GOOD));
+        let server = Server::start(|peer| peer.answer_once(GOOD));
         let summary = server.load(method, Connections::KeepAlive, Duration::from_millis(500));
 
         assert_eq!(summary.failed, 0, "{summary}");
@@ -386,9 +387,12 @@ impl Peer {
         while self.answer(answer) {}
     }
 
-    /// Answers a request and closes the connection.
-    fn answer_once(&mut self, answer: &str) {
-        self.answer(answer);
+    /// Answers a request and closes the connection, both in one packet: nobody can ask again in between.
+    fn answer_once(mut self, answer: &str) {
+        if self.receive() {
+            let sent = rustix::net::send(self.stream.get_ref(), answer.as_bytes(), SendFlags::MORE);
+            assert_eq!(sent, Ok(answer.len()), "should send");
+        }
     }
 
     /// Answers a request; `false` if there is none any more.

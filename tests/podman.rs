@@ -149,13 +149,12 @@ fn bad_versions_leave_the_old_one_serving_stop_first() {
 }
 
 fn bad_versions_leave_the_old_one_serving(order: &str) {
+    let mut project = PodmanProject::new("podman-bad", WEB);
+    project.set("ORDER", order);
+    project.kerek(&["deploy"]).success();
+    let before = ids(&project.containers());
     for (kind, variables, words) in BAD_VERSIONS {
         let context = format!("{order}, {kind}");
-        let mut project = PodmanProject::new("podman-bad", WEB);
-        project.set("ORDER", order);
-        project.kerek(&["deploy"]).success();
-        let before = ids(&project.containers());
-
         project.set("VERSION", "v1");
         for (name, value) in variables {
             project.set(name, value);
@@ -165,9 +164,12 @@ fn bad_versions_leave_the_old_one_serving(order: &str) {
         let summary = prober.stop();
         assert!(words.iter().any(|words| output.stderr.contains(words)), "one of {words:?} should be in:\n{output}");
         assert_contains(&output.stderr, "Now web is served by 2 containers of the old version");
-        assert_eq!(ids(&project.containers()), before, "{context}: the old containers, nothing else");
+        assert_eq!(ids(&project.containers()), before, "{context}: the old containers, nothing else\n{output}");
         assert_serves(&project, "v0", 2);
         assert_served(&project, &summary, &["v0"], &context);
+        for (name, _) in variables {
+            project.set(name, "");
+        }
     }
 }
 

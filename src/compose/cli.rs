@@ -3,6 +3,9 @@
 //! Every child gets the user's project options as they are, and the engine as a socket in `DOCKER_HOST`, so that it
 //! talks to the very engine kerek talks to.
 
+mod options;
+mod program;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,61 +21,11 @@ use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 use crate::process::{self, Command};
 use crate::report::{Event, Reporter};
+pub use options::ProjectOptions;
+use program::Program;
 
 /// The oldest Compose with all that kerek needs (`config --hash` from a resolved model, `create --scale`, …).
 const OLDEST: (u32, u32) = (2, 26);
-
-/// The user's options that say which project is meant and how Compose reads it.
-#[derive(Clone, Debug, Default)]
-pub struct ProjectOptions {
-    /// Compose files; `-` for stdin.
-    pub files: Vec<OsString>,
-    /// What `-` among the files stands for.
-    pub stdin: Option<Vec<u8>>,
-    /// The project's name.
-    pub name: Option<OsString>,
-    /// The directory that relative paths are relative to.
-    pub directory: Option<OsString>,
-    /// Files with variables.
-    pub environment_files: Vec<OsString>,
-    /// Enabled profiles.
-    pub profiles: Vec<OsString>,
-    /// Names as the first Compose made them.
-    pub compatibility: bool,
-    /// How much Compose does at a time; -1 for no limit.
-    pub parallel: Option<i64>,
-}
-
-impl ProjectOptions {
-    /// Arguments for options besides the files.
-    fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = Vec::new();
-        let mut add = |name: &str, value: &OsString| {
-            // Joined by `=`, a value that begins with a dash stays a value.
-            let mut argument = OsString::from(format!("--{name}="));
-            argument.push(value);
-            arguments.push(argument);
-        };
-        for (name, value) in [("project-name", &self.name), ("project-directory", &self.directory)] {
-            if let Some(value) = value {
-                add(name, value);
-            }
-        }
-        for file in &self.environment_files {
-            add("env-file", file);
-        }
-        for profile in &self.profiles {
-            add("profile", profile);
-        }
-        if let Some(parallel) = self.parallel {
-            add("parallel", &parallel.to_string().into());
-        }
-        if self.compatibility {
-            arguments.push("--compatibility".into());
-        }
-        arguments
-    }
-}
 
 /// The Compose executable and how it is called.
 #[derive(Clone, Debug)]
@@ -88,15 +41,6 @@ pub struct ComposeCli<'a> {
     prefetched: RefCell<Option<Loaded>>,
 }
 
-/// Where Compose is found.
-#[derive(Clone, Debug)]
-enum Program {
-    /// As the plugin of the Docker CLI.
-    Plugin,
-    /// As an executable of its own.
-    Standalone(PathBuf),
-}
-
 impl<'a> ComposeCli<'a> {
     /// Finds Compose: `docker compose`, else `docker-compose` in `PATH` or where the Docker CLI keeps its plugins.
     pub fn find(
@@ -106,21 +50,8 @@ impl<'a> ComposeCli<'a> {
         cancel: &'a Cancel,
         reporter: &'a dyn Reporter,
     ) -> Result<Self, Failure> {
-        let directories = plugin_directories(config);
-        let plugin = in_directories(&directories, "docker-compose");
-        let path: Vec<_> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
-        let program = match plugin {
-            Some(_) if in_directories(&path, "docker").is_some() => Program::Plugin,
-            Some(plugin) => Program::Standalone(plugin),
-            None => match in_directories(&path, "docker-compose") {
-                Some(standalone) => Program::Standalone(standalone),
-                // The CLI may know more directories.
-                None if in_directories(&path, "docker").is_some() => Program::Plugin,
-                None => {
-                    return Err(Failure::from(anyhow!("found no Docker Compose on this machine")).hint(INSTALL_HINT));
-                }
-            },
-        };
+        let program = Program::find(config)
+            .ok_or_else(|| Failure::from(anyhow!("found no Docker Compose on this machine")).hint(INSTALL_HINT))?;
         Ok(Self { program, options, socket, config, cancel, reporter, prefetched: RefCell::default() })
     }
 
@@ -146,10 +77,7 @@ impl<'a> ComposeCli<'a> {
     }
 
     fn bare_command(&self) -> Command {
-        let command = match &self.program {
-            Program::Plugin => Command::new("docker").arg("compose"),
-            Program::Standalone(path) => Command::new(path),
-        };
+        let command = self.program.command();
         let mut host = OsString::from("unix://");
         host.push(self.socket);
         let command =
@@ -265,17 +193,44 @@ impl<'a> ComposeCli<'a> {
                         .hint("Set the variable in the environment that kerek is called from.")
                 })?),
                 Err(error @ process::Error::Cancelled { .. }) => return Err(self.explain(error).await),
-                // Old versions of Compose have no such option. Then only the caller's own variables are known.
-                Err(error) => tracing::debug!("{error}"),
+                // Old versions of Compose have no such option.
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    values.extend(self.interpolated(&wanted).await?);
+                }
             }
         }
         Ok(values)
     }
 
+    /// The values of variables, by having Compose put them into a model.
+    async fn interpolated(&self, wanted: &BTreeSet<String>) -> Result<BTreeMap<String, Content>, Failure> {
+        let mut command = self.bare_command().args(self.options.arguments());
+        if self.options.directory.is_none() {
+            let by_variable = std::env::var_os("COMPOSE_FILE");
+            let by_variable = by_variable.as_deref().and_then(|files| std::env::split_paths(files).next());
+            let first = self.options.files.first().map(PathBuf::from).or(by_variable);
+            let here = std::env::current_dir().context("the current directory").map_err(Failure::from)?;
+            let mut argument = OsString::from("--project-directory=");
+            argument.push(variables::directory(first.as_deref(), &here));
+            command = command.arg(argument);
+        }
+        let command = wanted.iter().fold(command, Command::env_remove);
+        let command = command.args(["--file=-", "config", "--format=json"]).input(variables::question(wanted));
+        let line = command.to_string();
+        let output = self.run(command, |_| {}).await?;
+        variables::answers(&output).map_err(|error| Failure::from(anyhow!("{error}, in the output of `{line}`")))
+    }
+
     async fn config(&self, arguments: impl IntoIterator<Item = String>) -> Result<String, Failure> {
         let command = self.command().args(["config", "--format", "yaml"]).args(arguments);
         let line = command.to_string();
-        let output = self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        let tell = |line: &str| {
+            if !is_of_swarm(line) {
+                self.reporter.report(&Event::ComposeSaid(line));
+            }
+        };
+        let output = self.run(command, tell).await?;
         let model = String::from_utf8(output).with_context(|| format!("output of `{line}`"))?;
         Ok(model)
     }
@@ -333,8 +288,8 @@ impl Compose for ComposeCli<'_> {
 
     async fn rehearse(&self, services: &BTreeSet<ServiceName>) -> Result<Rehearsal, Failure> {
         let command = self
-            .command()
-            .args(["--ansi=never", "--progress=plain", "--dry-run", "create", "--no-build", "--pull=never", "--"])
+            .telling()
+            .args(["--dry-run", "create", "--no-build", "--pull=never", "--"])
             .args(services.iter().map(ToString::to_string));
         let mut told = String::new();
         let outcome = command.run(self.cancel.token(), |line| told.extend([line, "\n"])).await;
@@ -352,13 +307,12 @@ impl Compose for ComposeCli<'_> {
     async fn up(&self, scale: &BTreeMap<ServiceName, u32>) -> Result<(), Failure> {
         let scales = scale.iter().map(|(service, number)| format!("--scale={service}={number}"));
         let command = self
-            .command()
-            .args(["--ansi=never", "--progress=plain", "up", "--detach", "--no-deps"])
+            .telling()
+            .args(["up", "--detach", "--no-deps"])
             .args(scales)
             .arg("--")
             .args(scale.keys().map(ToString::to_string));
-        self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
-        Ok(())
+        self.work(command).await
     }
 
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, Failure> {
@@ -429,7 +383,8 @@ impl Compose for ComposeCli<'_> {
         let command = self
             .bare_command()
             .args(self.options.arguments())
-            .args(["--file=-", "--profile=*", "--ansi=never", "--progress=plain", "run", "--detach", "--no-deps"])
+            .args(TELLING)
+            .args(["--file=-", "--profile=*", "run", "--detach", "--no-deps"])
             .args(["--quiet-pull", "--label=com.docker.compose.hook=pre_start"])
             .arg(format!("--name={}", run.name))
             .arg("--")
@@ -443,6 +398,12 @@ impl Compose for ComposeCli<'_> {
             None => Err(anyhow!("`{line}` did not say which container it has made").into()),
         }
     }
+}
+
+/// Whether Compose (5 and later) says that only Swarm heeds an update policy. Kerek does, too.
+fn is_of_swarm(line: &str) -> bool {
+    ["deploy.update_config: ", "deploy.rollback_config: "].iter().any(|key| line.contains(key))
+        && line.contains("Swarm")
 }
 
 /// Gives images without a name of their own the one that Compose v1 would have given them.
@@ -473,25 +434,6 @@ fn parse_version(version: &str) -> Option<(u32, u32)> {
     Some((major, minor))
 }
 
-/// Where the Docker CLI looks for its plugins (docker/cli, `cli-plugins/manager`), the user's own first.
-fn plugin_directories(config: Option<&Path>) -> Vec<PathBuf> {
-    let own = config
-        .map(Path::to_owned)
-        .or_else(|| std::env::var_os("DOCKER_CONFIG").map(PathBuf::from))
-        .or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
-    let shared = [
-        "/usr/local/lib/docker/cli-plugins",
-        "/usr/local/libexec/docker/cli-plugins",
-        "/usr/lib/docker/cli-plugins",
-        "/usr/libexec/docker/cli-plugins",
-    ];
-    own.map(|config| config.join("cli-plugins")).into_iter().chain(shared.map(PathBuf::from)).collect()
-}
-
-fn in_directories(directories: &[PathBuf], name: &str) -> Option<PathBuf> {
-    directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -515,14 +457,10 @@ mod tests {
     }
 
     #[test]
-    fn options_stay_values() {
-        let options = ProjectOptions {
-            name: Some("-x".into()),
-            profiles: vec!["--help".into()],
-            parallel: Some(-1),
-            compatibility: true,
-            ..ProjectOptions::default()
-        };
-        assert_eq!(options.arguments(), ["--project-name=-x", "--profile=--help", "--parallel=-1", "--compatibility"]);
+    fn only_what_is_said_of_update_policies_is_kept_back() {
+        let line =
+            |key: &str| format!("level=warning msg=\"service \\\"web\\\": {key}: {key} only applies in Swarm mode\"");
+        assert!(is_of_swarm(&line("deploy.update_config")) && is_of_swarm(&line("deploy.rollback_config")));
+        assert!(!is_of_swarm(&line("deploy.placement")) && !is_of_swarm("deploy.update_config: invalid order"));
     }
 }

@@ -3,10 +3,16 @@
 //! Compose's model names the variables behind configs and secrets without their values. `config --environment` prints
 //! all variables it knows, sorted by name, a value possibly going over several lines. To cut out a value exactly, Compose
 //! is given two more variables whose names sort right before and right after the wanted one.
+//!
+//! Old versions of Compose (2.26, for one) have no such option. They are given a model instead that refers to the
+//! variables, and print it with the values in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use super::Project;
 use crate::engine::Content;
@@ -16,6 +22,10 @@ const BEFORE: char = '<';
 const AFTER: char = '>';
 /// What the two variables hold.
 const MARK: &str = "kerek";
+/// An extension of a model, which Compose passes on.
+const QUESTION: &str = "x-kerek-variables";
+/// What Compose looks for.
+const DEFAULT_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// The variables that hold contents of a project's files.
 pub(super) fn wanted(project: &Project) -> BTreeSet<String> {
@@ -72,6 +82,45 @@ pub(super) fn cut(output: &[u8], wanted: &BTreeSet<String>) -> Result<BTreeMap<S
     Ok(values)
 }
 
+/// A model that holds the values of variables once Compose has read it.
+pub(super) fn question(wanted: &BTreeSet<String>) -> String {
+    let pairs: BTreeMap<_, _> =
+        spellable(wanted).map(|name| (name, [format!("${{{name}+set}}"), format!("${{{name}-}}")])).collect();
+    let services = json!({"none": {"image": "none"}});
+    json!({"name": "kerek", "services": services, QUESTION: pairs}).to_string()
+}
+
+/// Reads the values out of what `config --format json` has made of [`question`].
+pub(super) fn answers(output: &[u8]) -> Result<BTreeMap<String, Content>, String> {
+    let text = String::from_utf8_lossy(output).replace("$$", "$");
+    let mut model: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let pairs: BTreeMap<String, [String; 2]> =
+        serde_json::from_value(model[QUESTION].take()).map_err(|error| error.to_string())?;
+    let set = pairs.into_iter().filter(|(_, [set, _])| set == "set");
+    Ok(set.map(|(name, [_, value])| (name, Content(value.into_bytes()))).collect())
+}
+
+/// Names that can be referred to.
+fn spellable(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
+    let letter = |character: char| character == '_' || character.is_ascii_alphabetic();
+    names.iter().filter(move |name| {
+        name.starts_with(letter) && name.chars().all(|character| letter(character) || character.is_ascii_digit())
+    })
+}
+
+/// The directory that Compose takes for the project's if there is no option for it: that of the first file, given or
+/// found from `here` upwards.
+pub(super) fn directory(first_file: Option<&Path>, here: &Path) -> PathBuf {
+    match first_file {
+        Some(file) if file != "-" => here.join(file.parent().unwrap_or(Path::new(""))),
+        Some(_) => here.to_owned(),
+        None => {
+            let has_files = |folder: &&Path| DEFAULT_FILES.iter().any(|file| folder.join(file).is_file());
+            here.ancestors().find(has_files).unwrap_or(here).to_owned()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +163,30 @@ mod tests {
         let own = own(&mut wanted, |name| (name == "A").then(|| "1".into()));
         assert_eq!(own, BTreeMap::from([("A".to_owned(), content("1"))]));
         assert_eq!(wanted, names(&["B"]));
+    }
+
+    #[test]
+    fn an_answer_is_read_as_it_was_meant() {
+        let question = question(&names(&["KEY", "no name"]));
+        assert!(question.contains(r#""KEY":["${KEY+set}","${KEY-}"]"#), "{question}");
+        assert!(!question.contains("no name"), "{question}");
+        let answer = br#"{"services": {}, "x-kerek-variables": {"KEY": ["set", "a $$1\n"], "NONE": ["", ""]}}"#;
+        assert_eq!(answers(answer), Ok(BTreeMap::from([("KEY".to_owned(), content("a $1\n"))])));
+        for answer in ["", "{", "{}", r#"{"x-kerek-variables": {"KEY": 1}}"#] {
+            assert!(answers(answer.as_bytes()).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_projects_directory_is_where_compose_looks() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let (project, inner) = (folder.path(), folder.path().join("a/b"));
+        std::fs::create_dir_all(&inner).expect("folders");
+        std::fs::write(project.join("compose.yml"), "").expect("a file");
+        assert_eq!(directory(None, &inner), project);
+        assert_eq!(directory(Some(Path::new("-")), &inner), inner);
+        assert_eq!(directory(Some(Path::new("x.yaml")), &inner), inner);
+        assert_eq!(directory(Some(Path::new("c/x.yaml")), &inner), inner.join("c"));
+        assert_eq!(directory(Some(Path::new("/d/x.yaml")), &inner), Path::new("/d"));
     }
 }

@@ -13,11 +13,13 @@
 //! - [`load`]: asks anything at a given rate from outside.
 //! - [`events`]: what the engine did to a project, and when.
 //! - [`command`]: programs run to their end, in an environment of our own.
+//! - [`compose`]: which Compose there is.
 //! - [`hosts`]: throw-away hosts, reached over SSH.
 //! - [`tcp_proxy`]: makes a connection to one of them slow, narrow, stalled or cut.
 //! - [`http`]: what the programs of the harness (`programs/`) have in common.
 
 pub(crate) mod command;
+pub(crate) mod compose;
 pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod http;

@@ -8,6 +8,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -77,20 +78,6 @@ impl DerefMut for PodmanProject {
     }
 }
 
-impl Drop for PodmanProject {
-    fn drop(&mut self) {
-        // The project's own end knows only the usual engine's networks.
-        let down = ["--project-name", self.project.name(), "down", "--volumes", "--remove-orphans", "--timeout", "0"];
-        let mut compose = self.project.command("docker", &["compose"]);
-        compose.args(down).current_dir(self.project.home());
-        let output = command::run(compose);
-        // A second panic would hide the first.
-        if !thread::panicking() {
-            output.success();
-        }
-    }
-}
-
 /// An engine; dropping it ends the service, if there is one.
 struct Podman {
     address: String,
@@ -126,7 +113,14 @@ impl Service {
         let socket = folder.path().join("podman/podman.sock");
         let log = fs::File::create(folder.path().join("log")).expect("should create file");
 
-        let mut command = Command::new("podman");
+        // In a network of its own, where it can be: another engine's interfaces, which come and go, make Podman fail.
+        let mut command = if fs::metadata("/proc/self").expect("should read /proc").uid() == 0 {
+            let mut command = Command::new("unshare");
+            command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", "podman"]);
+            command
+        } else {
+            Command::new("podman")
+        };
         command.args(["system", "service", "--time", IDLE_SECONDS]).arg(format!("unix://{}", socket.display()));
         command.env("CONTAINERS_CONF", settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let timers = Path::new("/run/systemd/system").is_dir();

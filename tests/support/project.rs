@@ -146,19 +146,24 @@ impl Project {
         containers
     }
 
-    /// Removes everything that has to do with the project, as far as it is there.
-    fn tear_down(&self) -> [Output; 3] {
-        let label = format!("label={PROJECT_LABEL}={}", self.name);
-        let volumes = format!("name={}", self.name);
-        // Not from the project's folder: it may hold a file that Compose refuses. The labels are enough.
-        let down = ["compose", "--project-name", &self.name, "down", "--volumes", "--remove-orphans", "--timeout", "0"];
-        let mut compose = command::command("docker", &self.home());
-        compose.current_dir(self.home()).args(down);
-        [
-            self.remove_all(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]),
-            command::run(compose),
-            self.remove_all(&["volume", "ls", "--quiet", "--filter", &volumes], &["volume", "rm", "--force"]),
-        ]
+    /// Removes everything that has to do with the project, as far as it is there. Not by `docker compose down`, which some
+    /// versions refuse if services depend on others that are not there.
+    fn tear_down(&self) -> Vec<Output> {
+        let own = format!("label={PROJECT_LABEL}={}", self.name);
+        let composed = format!("label=com.docker.compose.project={}", self.name);
+        let named = format!("name={}", self.name);
+        let containers = ["ps", "--all", "--quiet", "--no-trunc", "--filter"];
+        let volumes = ["volume", "ls", "--quiet", "--filter"];
+        let networks = ["network", "ls", "--quiet", "--no-trunc", "--filter"];
+        let lists: [(&[&str], &[&str], &[&str]); 3] = [
+            (&containers, &[&own, &composed], &["rm", "--force", "--volumes"]),
+            (&networks, &[&composed], &["network", "rm"]),
+            (&volumes, &[&composed, &named], &["volume", "rm", "--force"]),
+        ];
+        let remove = |(list, filters, remove): (&[&str], &[&str], &[&str])| {
+            filters.iter().map(|filter| self.remove_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
+        };
+        lists.into_iter().flat_map(remove).collect()
     }
 
     /// Lists with one command and removes what was listed with another.
