@@ -8,7 +8,6 @@ use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command;
+use super::command::{self, Output};
 use super::project::Project;
 
 /// Images that projects may use.
@@ -48,6 +47,16 @@ impl PodmanProject {
         project.set("DOCKER_HOST", &podman.address);
         load_images(&project, &podman.address);
         Self { project, podman }
+    }
+
+    /// As [`Project::kerek`]. While another engine's interfaces come and go, Podman may fail to make a network; then,
+    /// nothing has changed, and the command is run again.
+    pub(crate) fn kerek(&self, arguments: &[&str]) -> Output {
+        let output = self.project.kerek(arguments);
+        if output.code == Some(1) && output.stderr.contains("no such network interface") {
+            return self.project.kerek(arguments);
+        }
+        output
     }
 
     /// The address of the socket: `unix://…`.
@@ -113,14 +122,7 @@ impl Service {
         let socket = folder.path().join("podman/podman.sock");
         let log = fs::File::create(folder.path().join("log")).expect("should create file");
 
-        // In a network of its own, where it can be: another engine's interfaces, which come and go, make Podman fail.
-        let mut command = if fs::metadata("/proc/self").expect("should read /proc").uid() == 0 {
-            let mut command = Command::new("unshare");
-            command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", "podman"]);
-            command
-        } else {
-            Command::new("podman")
-        };
+        let mut command = Command::new("podman");
         command.args(["system", "service", "--time", IDLE_SECONDS]).arg(format!("unix://{}", socket.display()));
         command.env("CONTAINERS_CONF", settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let timers = Path::new("/run/systemd/system").is_dir();
