@@ -46,8 +46,8 @@ async fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Deploy(options) => deploy::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(options),
         Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
-        Command::TransferImages(options) => transfer_images::run(&cli.global, options),
         Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
+        Command::TransferImages(options) => transfer_images::run(&cli.global, options).await,
         Command::DockerCliPluginMetadata => plugin_metadata::run(),
         // `cli::parse` has answered it.
         Command::Help { .. } => Ok(()),

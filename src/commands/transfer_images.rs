@@ -1,23 +1,148 @@
-//! `transfer-images`: to send images to another engine. This version tells how to do it by hand.
+//! `kerek transfer-images`: finds both engines and the names, and hands them to [`crate::images::transfer`].
 
-use anyhow::anyhow;
+use std::io::{self, BufRead, Read};
 
-use super::quote;
-use crate::cli::{GlobalOptions, TransferImagesOptions};
-use crate::error::Failure;
+use anyhow::{Context, anyhow};
 
-pub(super) fn run(global: &GlobalOptions, options: &TransferImagesOptions) -> Result<(), Failure> {
-    let engine = quote(&options.container_engine);
-    let named = options.images.iter().filter(|image| *image != "-");
-    let images = match named.map(|image| quote(image)).collect::<Vec<_>>().join(" ") {
-        images if images.is_empty() => "IMAGE".to_owned(),
-        images => images,
+use crate::cancel::{Cancel, Reason};
+use crate::cli::{Ansi, GlobalOptions, Progress, TransferImagesOptions};
+use crate::engine::api::Api;
+use crate::engine::endpoint::{self, Endpoint, Selection};
+use crate::error::{Failure, Kind};
+use crate::images::compress::Compression;
+use crate::images::reference::ImageName;
+use crate::images::transfer::{self, Options};
+use crate::report::choose::choose;
+use crate::text::escape;
+
+/// The most bytes of names on standard input: a file that is no list of names should not be read to its end.
+const LONGEST_LIST: u64 = 1 << 20;
+
+pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions) -> Result<(), Failure> {
+    let reporter = choose(options.progress.unwrap_or(Progress::Auto), options.ansi.unwrap_or(Ansi::Auto))?;
+    let names = names(&options.images, io::stdin().lock())?;
+    let surroundings = Selection { config: global.config.clone(), ..Selection::from_env(&options.container_engine) };
+    let destination = Selection { host: global.host.clone(), context: global.context.clone(), ..surroundings.clone() };
+    let (source, destination) = (Endpoint::resolve(&surroundings)?, Endpoint::resolve(&destination)?);
+    if source == destination {
+        let error = anyhow!("source and destination are the same engine, {source}");
+        return Err(Failure::new(Kind::Usage, error)
+            .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`."));
+    }
+    let cancel = Cancel::new();
+    let options = Options {
+        force: options.force,
+        compression: match options.compress {
+            Compression::Auto if matches!(destination, Endpoint::Unix(_)) => Compression::None,
+            Compression::Auto => Compression::Adaptive,
+            compression => compression,
+        },
+        platform: options.platform.clone(),
+        dry_run: global.dry_run,
     };
-    let destination = match (&global.host, &global.context) {
-        (Some(host), _) => format!("{engine} --host {}", quote(host)),
-        (None, Some(context)) => format!("{engine} --context {}", quote(context)),
-        (None, None) => format!("ssh HOST {engine}"),
+    let work = async {
+        let (source, destination) = tokio::try_join!(connect(&source), connect(&destination))?;
+        transfer::transfer(source, destination, &names, &options, &*reporter, &cancel).await
     };
-    Err(Failure::from(anyhow!("this version of kerek cannot transfer images yet"))
-        .hint(format!("Send them by hand with `{engine} save {images} | {destination} load`.")))
+    match cancel.listen(work).await.context("cannot listen to signals")? {
+        Some(result) => result,
+        None => Err(insisted(&cancel)),
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Api, Failure> {
+    let socket = endpoint.socket()?;
+    match Api::connect(socket).await {
+        Ok(engine) => Ok(engine),
+        Err(error) => Err(endpoint::explain(error, socket).await),
+    }
+}
+
+/// The names that are given, with those of standard input in place of `-`.
+fn names(given: &[String], stdin: impl Read) -> Result<Vec<ImageName>, Failure> {
+    let mut stdin = Some(stdin);
+    let mut names = Vec::new();
+    for name in given {
+        if name != "-" {
+            names.push(parse(name, "")?);
+        } else if let Some(stdin) = stdin.take() {
+            names.extend(listed(stdin)?);
+        }
+    }
+    if names.is_empty() {
+        return Err(Failure::new(Kind::Usage, anyhow!("no image is named"))
+            .hint("Name images, or pipe names to it: `docker compose config --images | kerek … transfer-images -`."));
+    }
+    Ok(names)
+}
+
+/// Reads a name a line. Blank lines, and what begins with `#`, are ignored.
+fn listed(input: impl Read) -> Result<Vec<ImageName>, Failure> {
+    let mut names = Vec::new();
+    let mut input = io::BufReader::new(input.take(LONGEST_LIST + 1));
+    let mut read = 0;
+    for number in 1.. {
+        let mut line = Vec::new();
+        let length = input.read_until(b'\n', &mut line).context("cannot read image names from standard input")?;
+        read += length as u64;
+        if length == 0 {
+            break;
+        }
+        if read > LONGEST_LIST {
+            return Err(Failure::new(Kind::Usage, anyhow!("standard input is too long for a list of image names")));
+        }
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            names.push(parse(line, &format!(" in line {number} of standard input"))?);
+        }
+    }
+    Ok(names)
+}
+
+fn parse(name: &str, place: &str) -> Result<ImageName, Failure> {
+    let shown: String = escape(name).chars().take(100).collect();
+    ImageName::parse(name)
+        .map_err(|reason| Failure::new(Kind::Usage, anyhow!("\"{shown}\"{place} is no image name: {reason}")))
+}
+
+/// The user did not want to wait for a good end.
+fn insisted(cancel: &Cancel) -> Failure {
+    let reason = cancel.reason().unwrap_or(Reason::Interrupt);
+    Failure::new(reason.kind(), anyhow!("stopped at once"))
+        .hint("No name stands for anything but whole images. Running the same command again sends what is missing.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(names: &[&str], stdin: &[u8]) -> Result<Vec<String>, String> {
+        let given: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let names = super::names(&given, stdin).map_err(|failure| format!("{:?}: {failure}", failure.kind))?;
+        Ok(names.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_come_from_arguments_and_standard_input() {
+        let names = given(&["a", "-", "b:1"], b"# comment\n\n shop/web \r\nshop/db:2").expect("names");
+        assert_eq!(names, ["a", "shop/web", "shop/db:2", "b:1"]);
+        assert_eq!(given(&["-", "-"], b"a").expect("names"), ["a"]);
+        assert_eq!(given(&["a"], b"not read: \xff").expect("names"), ["a"]);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_its_place() {
+        for (stdin, expected) in [
+            (&b""[..], "no image is named"),
+            (b"\n# a\n", "no image is named"),
+            (b"a\n--all\n", "\"--all\" in line 2 of standard input is no image name"),
+            (b"a\x1b[2J\n", "\"a\\x1b[2J\" in line 1"),
+            (b"\xff\n", "in line 1"),
+            (&[b'\n'; 1 << 21], "too long"),
+        ] {
+            let error = given(&["-"], stdin).expect_err("no names");
+            assert!(error.starts_with("Usage: ") && error.contains(expected), "{error}");
+        }
+    }
 }

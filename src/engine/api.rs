@@ -10,8 +10,10 @@
 
 mod archive;
 mod copy;
+pub mod content;
 mod events;
 mod http;
+pub mod images;
 mod logs;
 #[cfg(test)]
 mod tests;
