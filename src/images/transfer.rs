@@ -5,7 +5,6 @@
 
 mod send;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -22,7 +21,6 @@ use crate::engine::api::Api;
 use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
 use crate::error::{Failure, Kind};
-use crate::names::ImageId;
 use crate::report::transfer::Transfer;
 use crate::report::{Event, Reporter};
 use crate::text::escape;
@@ -121,7 +119,7 @@ impl Work<'_> {
     async fn look_up(&self, names: &[ImageName]) -> Result<Vec<Order>, Failure> {
         let host = self.destination.platform();
         let wanted = self.options.platform.as_ref().unwrap_or(&host);
-        let mut orders: BTreeMap<ImageId, Order> = BTreeMap::new();
+        let mut orders: Vec<Order> = Vec::new();
         for name in names {
             let found = self.source.find(name.as_str(), wanted).await.map_err(|error| on("source", error))?;
             let Some((image, details)) = found else { return Err(not_found(name)) };
@@ -137,13 +135,18 @@ impl Work<'_> {
             } else {
                 name.clone()
             };
-            let order = orders.entry(image.id.clone()).or_insert_with(|| Order { image, names: Vec::new(), exact: false });
-            order.exact |= name.digest().is_some();
-            if !order.names.contains(&name) {
-                order.names.push(name);
+            let exact = name.digest().is_some();
+            match orders.iter_mut().find(|order| order.image.id == image.id) {
+                None => orders.push(Order { image, names: vec![name], exact }),
+                Some(order) => {
+                    order.exact |= exact;
+                    if !order.names.contains(&name) {
+                        order.names.push(name);
+                    }
+                }
             }
         }
-        Ok(orders.into_values().collect())
+        Ok(orders)
     }
 
     /// What there is of an image under each of its names; `None` if it has to be sent.
