@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::command::{self, Output};
 use support::engines::{OtherEngine, Store, docker};
-use support::image_archives::{Recipe, inspect, layer};
+use support::image_archives::{Recipe, hex, inspect, layer};
 use support::link::{Fault, Link};
 
 /// What may go over the link besides layers.
@@ -86,7 +86,6 @@ fn all_destinations(source: Store) {
 }
 
 fn every_case(source: &OtherEngine, destination: &OtherEngine) {
-    eprintln!("{:?} → {:?}", source.store, destination.store);
     let name = |name: &str| format!("kerek-test/{:?}-{name}", destination.store).to_lowercase();
     let seed = 100 * destination.store as u64;
     let (bottom, middle) = (layer(seed, LARGE), layer(seed + 1, LARGE));
@@ -122,12 +121,15 @@ fn every_case(source: &OtherEngine, destination: &OtherEngine) {
     }
 
     let several = [5, 6].map(|number| {
-        let recipe = Recipe::new(&name(&format!("several:{number}")), &[&layer(seed + 7, LARGE), &layer(seed + number, SMALL)]);
+        let recipe =
+            Recipe::new(&name(&format!("several:{number}")), &[&layer(seed + 7, LARGE), &layer(seed + number, SMALL)]);
         make(source, &recipe);
         recipe
     });
     let bytes = transfer(source, destination, &[&several[0].name, &several[1].name]);
-    several.iter().for_each(|recipe| assert_arrived(destination, recipe));
+    for recipe in &several {
+        assert_arrived(destination, recipe);
+    }
     assert!(bytes <= (LARGE + 2 * SMALL) as u64 + 2 * OVERHEAD, "layers in common are sent once: {bytes}");
 
     // Those without a name are what an image was that has lost its name.
@@ -165,7 +167,7 @@ fn layers_that_are_compressed_in_another_way_are_found() {
     make(&plain, &image);
     let bytes = transfer(&plain, &compressed, &[&image.name]);
     assert!(bytes <= top.len() as u64 + OVERHEAD, "{bytes}");
-    assert_arrived_compressed(&compressed, &image);
+    assert_arrived(&compressed, &image);
 
     // And back, where layers are known by what they are.
     let mut other = Recipe::new("kerek-test/web:2", &[&bottom, &layer(3, SMALL)]);
@@ -178,12 +180,6 @@ fn layers_that_are_compressed_in_another_way_are_found() {
         assert!(bytes <= top.len() as u64 + OVERHEAD, "{bytes}");
         assert_arrived(destination, &other);
     }
-}
-
-/// As [`assert_arrived`], where the archive's layers are not named after what they are.
-#[track_caller]
-fn assert_arrived_compressed(engine: &OtherEngine, recipe: &Recipe) {
-    assert_eq!(saved_config(engine, &recipe.name), recipe.config_hex());
 }
 
 #[test]
@@ -324,7 +320,52 @@ fn two_at_once_both_succeed() {
             scope.spawn(move || transfer(source, destination, &[&recipe.name]));
         }
     });
-    recipes.iter().for_each(|recipe| assert_arrived(&destination, recipe));
+    for recipe in &recipes {
+        assert_arrived(&destination, recipe);
+    }
+}
+
+#[test]
+fn a_wrong_guess_costs_a_second_try_and_nothing_else() {
+    let source = OtherEngine::start(Store::Overlay2);
+    let (bottom, top) = (layer(1, SMALL), layer(2, SMALL));
+    let image = Recipe::new("kerek-test/web:1", &[&bottom, &top]);
+    make(&source, &image);
+    for store in [Store::Overlay2, Store::Containerd, Store::Podman] {
+        let destination = OtherEngine::start(store);
+        let there = layer(3, SMALL);
+        make(&destination, &Recipe::new("kerek-test/other:1", &[&there]));
+        make(&destination, &Recipe::new("kerek-test/web:1", &[&layer(4, SMALL)]));
+        // The engine seems to have what it has not.
+        let lie = (hex(&there), hex(&bottom));
+        let link = Link::to(&destination.socket(), Fault::Lie(lie.0, lie.1));
+        let output = kerek(&source, &["-H", &link.host(), "transfer-images", &image.name], "").success();
+        assert!(output.stderr.contains("sending 1 of 2 layers"), "{output}");
+        assert!(output.stderr.contains("sent as a whole"), "{output}");
+        assert_arrived(&destination, &image);
+        // The other one, this one, and the one that has lost its name.
+        assert_eq!(images(&destination).len(), 3, "{output}");
+    }
+}
+
+#[test]
+fn a_name_that_moves_meanwhile_does_not_matter() {
+    let (source, destination) = (OtherEngine::start(Store::Overlay2), OtherEngine::start(Store::Overlay2));
+    let first = Recipe::new("kerek-test/web:1", &[&layer(1, LARGE)]);
+    let second = Recipe::new("kerek-test/web:1", &[&layer(2, LARGE)]);
+    make(&source, &first);
+    let link = Link::to(&destination.socket(), Fault::StallAt(LARGE as u64 / 2));
+    let host = link.host();
+    std::thread::scope(|scope| {
+        let transfer = scope.spawn(|| kerek(&source, &["-H", &host, "transfer-images", &first.name], ""));
+        eventually("it is in the middle", || link.sent() >= LARGE as u64 / 2);
+        make(&source, &second);
+        link.mend();
+        transfer.join().expect("an end").success();
+    });
+    assert_arrived(&destination, &first);
+    transfer(&source, &destination, &[&second.name]);
+    assert_arrived(&destination, &second);
 }
 
 /// Asks again until a condition holds.

@@ -51,7 +51,8 @@ Images come from the engine that DOCKER_HOST, DOCKER_CONTEXT or the current cont
 --host or --context names. Only layers that the destination lacks are sent. An image gets its name there when all of it \
 has arrived and been checked; until then, the name stands for what it stood for before.
 
-Names may have a tag, a digest, both or neither, and mean the same on both sides.";
+Names may have a tag, a digest, both or neither, or be IDs. They are the same on the destination, except that Docker's \
+classic stores know no digest of what came without a registry; a warning says so.";
 
 pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
     ("kerek -H ssh://deploy@example.com transfer-images shop/web shop/worker", "Send two images to a server"),

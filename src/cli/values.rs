@@ -65,7 +65,8 @@ pub(super) fn image(text: &str) -> Result<String, String> {
 
 /// A platform, such as `linux/arm64`.
 pub(super) fn platform(text: &str) -> Result<Platform, String> {
-    Platform::parse(text).ok_or_else(|| "expected an operating system and an architecture, such as linux/arm64".to_owned())
+    Platform::parse(text)
+        .ok_or_else(|| "expected an operating system and an architecture, such as linux/arm64".to_owned())
 }
 
 #[cfg(test)]

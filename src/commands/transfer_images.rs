@@ -42,7 +42,8 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
     };
     let work = async {
         let (source, destination) = tokio::try_join!(connect(&source), connect(&destination))?;
-        transfer::transfer(source, destination, &names, &options, &*reporter, &cancel).await
+        // Boxed: with all its parts, it is a large future.
+        Box::pin(transfer::transfer(source, destination, &names, &options, &*reporter, &cancel)).await
     };
     match cancel.listen(work).await.context("cannot listen to signals")? {
         Some(result) => result,
@@ -115,8 +116,6 @@ fn insisted(cancel: &Cancel) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn given(names: &[&str], stdin: &[u8]) -> Result<Vec<String>, String> {
         let given: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let names = super::names(&given, stdin).map_err(|failure| format!("{:?}: {failure}", failure.kind))?;
@@ -139,7 +138,7 @@ mod tests {
             (b"a\n--all\n", "\"--all\" in line 2 of standard input is no image name"),
             (b"a\x1b[2J\n", "\"a\\x1b[2J\" in line 1"),
             (b"\xff\n", "in line 1"),
-            (&[b'\n'; 1 << 21], "too long"),
+            (&vec![b'\n'; 1 << 21], "too long"),
         ] {
             let error = given(&["-"], stdin).expect_err("no names");
             assert!(error.starts_with("Usage: ") && error.contains(expected), "{error}");

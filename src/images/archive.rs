@@ -116,7 +116,12 @@ struct Found {
 }
 
 impl Found {
-    fn config(&mut self, entry: &mut impl SizedRead, output: &mut impl Write, shipment: &Shipment) -> Result<(), Error> {
+    fn config(
+        &mut self,
+        entry: &mut impl SizedRead,
+        output: &mut impl Write,
+        shipment: &Shipment,
+    ) -> Result<(), Error> {
         let json = document(entry)?;
         let hostile = |what: &str| Error::Hostile(format!("its configuration {what}"));
         if Digest::of(&json) != shipment.config {

@@ -46,9 +46,10 @@ pub fn delta(layers: &[Layer], inventory: &Inventory, exact: bool) -> Vec<Fate> 
             let chains = chains(&contents);
             chains.iter().map(|chain| if known.contains(chain) { Fate::Keep } else { Fate::Send }).collect()
         }
-        Inventory::Layers(known) => {
-            layers.iter().map(|layer| if known.contains(&layer.content) { by_content(layer) } else { Fate::Send }).collect()
-        }
+        Inventory::Layers(known) => layers
+            .iter()
+            .map(|layer| if known.contains(&layer.content) { by_content(layer) } else { Fate::Send })
+            .collect(),
         Inventory::Blobs(blobs) => {
             let fate = |layer: &Layer| {
                 if blobs.size(layer.digest()).is_some() {
@@ -151,8 +152,7 @@ mod tests {
             Fate::Replace(Descriptor { media_type: String::new(), digest: digest.clone(), size })
         };
         let others = [plain(1), compressed(1, 9), compressed(2, 9), plain(3)];
-        let expected =
-            [replace(same.digest(), 5), replace(same.digest(), 5), replace(&digest(2), 7), Fate::Send];
+        let expected = [replace(same.digest(), 5), replace(same.digest(), 5), replace(&digest(2), 7), Fate::Send];
         assert_eq!(delta(&others, &inventory, false), expected);
         assert_eq!(delta(&others, &inventory, true), vec![Fate::Send; 4]);
     }

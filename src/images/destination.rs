@@ -97,7 +97,9 @@ impl Destination {
         let mut inventory = match self.about.store {
             Store::Docker => Inventory::Chains(HashSet::new()),
             Store::Podman => Inventory::Layers(HashSet::new()),
-            Store::Containerd => return self.blobs().await.map(|blobs| blobs.map_or(Inventory::Unknown, Inventory::Blobs)),
+            Store::Containerd => {
+                return self.blobs().await.map(|blobs| blobs.map_or(Inventory::Unknown, Inventory::Blobs));
+            }
         };
         let images: Vec<_> = stream::iter(self.api.image_ids().await?)
             .map(async |id| self.api.image_details(id.as_str()).await)

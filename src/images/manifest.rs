@@ -289,7 +289,11 @@ mod tests {
     fn refuses_documents_that_lie() {
         let digest = Digest::of(b"x");
         for bad in [
-            "", "{}", "[]", "null", r#"{"config": {"digest": "sha256:x", "size": 1}}"#,
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"config": {"digest": "sha256:x", "size": 1}}"#,
             &format!(r#"{{"config": {{"digest": "{digest}", "size": -1}}}}"#),
             &format!(r#"{{"mediaType": "text/plain", "config": {{"digest": "{digest}", "size": 1}}}}"#),
             &format!(r#"{{"manifests": [{{"digest": "../{digest}", "size": 1}}]}}"#),

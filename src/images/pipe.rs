@@ -101,7 +101,10 @@ impl Read for ChannelReader {
 #[must_use]
 pub fn from_thread(meter: Meter) -> (ChannelWriter, Upload) {
     let (sender, receiver) = mpsc::channel(PIECES);
-    (ChannelWriter { channel: sender, buffer: Vec::with_capacity(PIECE) }, Upload { channel: receiver, meter, ended: false })
+    (
+        ChannelWriter { channel: sender, buffer: Vec::with_capacity(PIECE) },
+        Upload { channel: receiver, meter, ended: false },
+    )
 }
 
 /// Writes for an [`Upload`]. Blocks its thread while there is no room.
@@ -213,7 +216,8 @@ mod tests {
     async fn nobody_writes_for_nobody() {
         let (mut writer, upload) = from_thread(Meter::default());
         drop(upload);
-        let worker = tokio::task::spawn_blocking(move || writer.write_all(&[0; 2 * PIECE]).map_err(|error| error.kind()));
+        let worker =
+            tokio::task::spawn_blocking(move || writer.write_all(&vec![0; 2 * PIECE]).map_err(|error| error.kind()));
         assert_eq!(worker.await.expect("a thread"), Err(io::ErrorKind::BrokenPipe));
         let (sink, reader) = to_thread(Meter::default());
         drop(reader);

@@ -145,9 +145,8 @@ fn check_component(component: &str) -> Result<(), String> {
     let mut separators = component.split(|letter: char| u8::try_from(letter).is_ok_and(is_word));
     if ends_well(component.bytes().next())
         && ends_well(component.bytes().next_back())
-        && separators.all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
-        })
+        && separators
+            .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-'))
     {
         Ok(())
     } else {
@@ -163,7 +162,9 @@ fn check_tag(tag: &str) -> Result<(), String> {
     if !tag.is_empty() && tag.len() <= LONGEST_TAG && !tag.starts_with(['.', '-']) && tag.bytes().all(fine) {
         Ok(())
     } else {
-        Err(format!("a tag has at most {LONGEST_TAG} ASCII letters, digits, '_', '.' and '-', and begins with none of the last two"))
+        Err(format!(
+            "a tag has at most {LONGEST_TAG} ASCII letters, digits, '_', '.' and '-', and begins with none of the last two"
+        ))
     }
 }
 
@@ -212,9 +213,34 @@ mod tests {
     fn refuses_what_no_engine_knows() {
         let long = "a".repeat(65536);
         for bad in [
-            "", "-web", "--all", "Web", "a//b", "/a", "a/", "a/../b", "..", "web:", "web:-1", "web:a b", "web@", "web@x",
-            "a\nb", "a\u{1b}[31m", "a b", "a?b", "a#b", "a%2fb", "ä", "host:/a", "host:99999/a", "a.-b.c:1/x", "a_-b",
-            "a___b", "web:1:2", long.as_str(),
+            "",
+            "-web",
+            "--all",
+            "Web",
+            "a//b",
+            "/a",
+            "a/",
+            "a/../b",
+            "..",
+            "web:",
+            "web:-1",
+            "web:a b",
+            "web@",
+            "web@x",
+            "a\nb",
+            "a\u{1b}[31m",
+            "a b",
+            "a?b",
+            "a#b",
+            "a%2fb",
+            "ä",
+            "host:/a",
+            "host:99999/a",
+            "a.-b.c:1/x",
+            "a_-b",
+            "a___b",
+            "web:1:2",
+            long.as_str(),
         ] {
             assert!(ImageName::parse(bad).is_err(), "{bad:?}");
         }

@@ -115,18 +115,13 @@ impl Source {
                 let anatomy = dissect(content, &target, platform).await?;
                 (anatomy.platform.clone(), Form::Content(Box::new(anatomy)))
             }
-            (None, Some(config), Some(layers)) if !details.layers.is_empty() && !self.is_containerd(&details) => {
+            (None, Some(config), Some(layers)) if !details.layers.is_empty() && !is_containerd(&details) => {
                 let layers = layers.into_iter().map(|content| Layer { content, blob: None }).collect();
                 (platform_said, Form::Archive { config, layers })
             }
             _ => (platform_said, Form::Opaque),
         };
         Ok(Some((Image { id: details.id.clone(), platform, size: details.size, form }, details)))
-    }
-
-    /// Where a manifest is an image's ID, the ID also is the digest in its names.
-    fn is_containerd(&self, details: &ImageDetails) -> bool {
-        details.digests.iter().any(|name| name.ends_with(details.id.as_str()))
     }
 
     /// Saves an image into a sink.
@@ -172,6 +167,11 @@ impl Source {
     }
 }
 
+/// Where a manifest is an image's ID, the ID also is the digest in its names.
+fn is_containerd(details: &ImageDetails) -> bool {
+    details.digests.iter().any(|name| name.ends_with(details.id.as_str()))
+}
+
 /// The configuration's digest, where it is the image's ID; podman may leave the algorithm out.
 #[must_use]
 pub fn config_digest(id: &ImageId) -> Option<Digest> {
@@ -199,7 +199,8 @@ pub async fn dissect(content: &Content, target: &Digest, wanted: &Platform) -> R
             (target, manifest, extras)
         }
     };
-    let manifest_json = if manifest_digest == target.digest { target_json } else { read(content, &manifest_digest).await? };
+    let manifest_json =
+        if manifest_digest == target.digest { target_json } else { read(content, &manifest_digest).await? };
     let Some(Document::Manifest(manifest)) = Document::read(&manifest_json) else {
         return Err(unknown(&manifest_digest));
     };
@@ -250,7 +251,8 @@ async fn read(content: &Content, digest: &Digest) -> Result<Vec<u8>> {
 }
 
 fn lacks(target: &Digest, index: &Index, wanted: &Platform) -> Error {
-    let there: Vec<_> = index.0.iter().filter_map(|entry| entry.platform.as_ref().filter(|_| entry.attests.is_none())).collect();
+    let there: Vec<_> =
+        index.0.iter().filter_map(|entry| entry.platform.as_ref().filter(|_| entry.attests.is_none())).collect();
     let there = there.iter().map(|platform| escape(&platform.to_string())).collect::<Vec<_>>().join(", ");
     let message = format!("it has no image for {wanted}, only for {there}");
     Error { kind: ErrorKind::Refused, call: format!("look into image {target}"), message }

@@ -156,7 +156,8 @@ impl Work<'_> {
         }
         let mut states = Vec::new();
         for name in &order.names {
-            let state = self.destination.presence(&order.image, name).await.map_err(|error| on("destination", error))?;
+            let state =
+                self.destination.presence(&order.image, name).await.map_err(|error| on("destination", error))?;
             if state == Presence::Absent {
                 return Ok(None);
             }

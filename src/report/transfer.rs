@@ -105,16 +105,21 @@ pub(super) fn line(event: &Transfer<'_>) -> (Option<String>, String) {
             return (None, done);
         }
     };
-    (Some(words::safe(image).to_string()), what)
+    (Some(words::safe(image)), what)
 }
 
 fn progress(taken: u64, total: u64, sent: u64, elapsed: Duration) -> String {
     let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
     let rate = sent.saturating_mul(1000) / milliseconds;
     let share = taken.saturating_mul(100).checked_div(total).unwrap_or(0).min(100);
-    let left = (taken > 0 && total > taken)
-        .then(|| elapsed.mul_f64((total - taken) as f64 / taken as f64))
-        .map_or_else(String::new, |left| format!(", {} left", duration::format(Duration::from_secs(left.as_secs() + 1))));
+    let left = match total.checked_sub(taken) {
+        Some(rest @ 1..) if taken > 0 => {
+            let left = u128::from(milliseconds) * u128::from(rest) / u128::from(taken) / 1000;
+            let left = Duration::from_secs(u64::try_from(left).unwrap_or(u64::MAX - 1) + 1);
+            format!(", {} left", duration::format(left))
+        }
+        _ => String::new(),
+    };
     format!("{share} %, {} sent, {}/s{left}", size(sent), size(rate))
 }
 

@@ -97,7 +97,8 @@ impl Recipe {
         target["annotations"] = json!({ "io.containerd.image.name": format!("docker.io/{}", self.name) });
         let index = json!({ "schemaVersion": 2, "manifests": [target] }).to_string().into_bytes();
         let paths: Vec<_> = layers.iter().map(|layer| path(layer)).collect();
-        let list = json!([{ "Config": path(&config), "RepoTags": [self.name], "Layers": paths }]).to_string().into_bytes();
+        let list =
+            json!([{ "Config": path(&config), "RepoTags": [self.name], "Layers": paths }]).to_string().into_bytes();
         let mut entries: BTreeMap<String, &[u8]> = BTreeMap::new();
         entries.extend(layers.iter().map(|layer| (path(layer), layer.as_slice())));
         entries.extend([(path(&config), config.as_slice()), (path(&manifest), &manifest)]);

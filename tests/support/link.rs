@@ -10,13 +10,15 @@ use std::thread;
 use std::time::Duration;
 
 /// What happens to a link.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     None,
     /// All connections break once so many bytes went towards the engine.
     CutAt(u64),
     /// Nothing moves any more, in any connection, once so many bytes went towards the engine.
     StallAt(u64),
+    /// The first answer with the former text has the latter one instead, of the same length.
+    Lie(String, String),
 }
 
 /// A link to an engine, which ends with the test.
@@ -31,8 +33,9 @@ struct State {
     target: PathBuf,
     fault: Fault,
     sent: AtomicU64,
-    received: AtomicU64,
     over: AtomicBool,
+    /// The fault has been mended, or has happened as often as it is to.
+    mended: AtomicBool,
 }
 
 impl State {
@@ -41,8 +44,20 @@ impl State {
         self.over.load(Ordering::SeqCst) || matches!(self.fault, Fault::CutAt(at) if sent >= at)
     }
 
+    fn lie(&self, answer: &mut [u8]) {
+        let Fault::Lie(from, to) = &self.fault else { return };
+        let places: Vec<_> = (0..answer.len()).filter(|place| answer[*place..].starts_with(from.as_bytes())).collect();
+        if places.is_empty() || self.mended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for place in places {
+            answer[place..place + to.len()].copy_from_slice(to.as_bytes());
+        }
+    }
+
     fn hangs(&self) -> bool {
-        matches!(self.fault, Fault::StallAt(at) if self.sent.load(Ordering::SeqCst) >= at)
+        let mended = self.mended.load(Ordering::SeqCst);
+        !mended && matches!(self.fault, Fault::StallAt(at) if self.sent.load(Ordering::SeqCst) >= at)
     }
 }
 
@@ -54,8 +69,8 @@ impl Link {
             target: target.to_owned(),
             fault,
             sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            mended: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -67,8 +82,8 @@ impl Link {
                 let Ok(engine) = UnixStream::connect(&shared.target) else { continue };
                 let copies = (client.try_clone().expect("a socket"), engine.try_clone().expect("a socket"));
                 let (towards, back) = (Arc::clone(&shared), Arc::clone(&shared));
-                thread::spawn(move || pump(client, engine, &towards, |state| &state.sent));
-                thread::spawn(move || pump(copies.1, copies.0, &back, |state| &state.received));
+                thread::spawn(move || pump(client, engine, &towards, Way::Towards));
+                thread::spawn(move || pump(copies.1, copies.0, &back, Way::Back));
             }
         });
         Self { directory, state }
@@ -76,6 +91,11 @@ impl Link {
 
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.directory.path().join("link.sock").display())
+    }
+
+    /// What hangs goes on.
+    pub(crate) fn mend(&self) {
+        self.state.mended.store(true, Ordering::SeqCst);
     }
 
     /// Bytes that went towards the engine.
@@ -92,8 +112,15 @@ impl Drop for Link {
     }
 }
 
-fn pump(mut from: UnixStream, mut to: UnixStream, state: &State, counter: fn(&State) -> &AtomicU64) {
-    let mut buffer = [0; 16 << 10];
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Towards,
+    Back,
+}
+
+fn pump(mut from: UnixStream, mut to: UnixStream, state: &State, way: Way) {
+    // More than the answers that are lied about.
+    let mut buffer = vec![0; 64 << 10];
     from.set_read_timeout(Some(Duration::from_millis(100))).expect("a socket");
     loop {
         let length = match from.read(&mut buffer) {
@@ -102,7 +129,10 @@ fn pump(mut from: UnixStream, mut to: UnixStream, state: &State, counter: fn(&St
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
             Err(_) => break,
         };
-        counter(state).fetch_add(length as u64, Ordering::SeqCst);
+        match way {
+            Way::Towards => _ = state.sent.fetch_add(length as u64, Ordering::SeqCst),
+            Way::Back => state.lie(&mut buffer[..length]),
+        }
         while state.hangs() && !state.is_broken() {
             thread::sleep(Duration::from_millis(20));
         }

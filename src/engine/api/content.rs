@@ -240,14 +240,16 @@ fn blob(info: &[u8]) -> Option<Blob> {
             (1, Value::Bytes(digest)) => blob.digest = String::from_utf8(digest.to_vec()).ok()?,
             (2, Value::Number(size)) => blob.size = size,
             (5, Value::Bytes(label)) => {
-                let mut pair = ["", ""];
+                let (mut key, mut value) = ("", "");
                 for field in fields(label) {
-                    if let (number @ 1..=2, Value::Bytes(text)) = field? {
-                        pair[number as usize - 1] = std::str::from_utf8(text).ok()?;
+                    match field? {
+                        (1, Value::Bytes(text)) => key = std::str::from_utf8(text).ok()?,
+                        (2, Value::Bytes(text)) => value = std::str::from_utf8(text).ok()?,
+                        _ => {}
                     }
                 }
-                if pair[0] == UNCOMPRESSED {
-                    blob.uncompressed = Some(pair[1].to_owned());
+                if key == UNCOMPRESSED {
+                    blob.uncompressed = Some(value.to_owned());
                 }
             }
             _ => {}
@@ -325,11 +327,14 @@ fn put_number(message: &mut Vec<u8>, field: u64, value: u64) {
 }
 
 fn put(message: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        message.push((number & 0x7f) as u8 | 0x80);
+    loop {
+        let [lowest, ..] = number.to_le_bytes();
         number >>= 7;
+        if number == 0 {
+            return message.push(lowest & 0x7f);
+        }
+        message.push(lowest | 0x80);
     }
-    message.push(number as u8);
 }
 
 #[cfg(test)]

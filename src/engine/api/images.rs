@@ -94,10 +94,8 @@ impl Api {
 
         let call = "ask what kind of engine this is";
         let version = self.path("/version");
-        let (versions, free) = within(call, async {
-            tokio::try_join!(self.http.get(call, &version), self.free_space())
-        })
-        .await?;
+        let (versions, free) =
+            within(call, async { tokio::try_join!(self.http.get(call, &version), self.free_space()) }).await?;
         let Versions { os, arch } = versions.accepted()?.json()?;
         let store = if self.podman {
             Store::Podman

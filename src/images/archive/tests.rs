@@ -51,7 +51,11 @@ fn saved_by_docker(layers: &[&[u8]]) -> Vec<u8> {
     entries.sort();
     let mut all = vec![("blobs/", Directory, &[][..]), ("blobs/sha256/", Directory, &[])];
     all.extend(entries.iter().map(|(path, content)| (path.as_str(), Regular, *content)));
-    all.extend([("index.json", Regular, &b"{}"[..]), ("manifest.json", Regular, b"[]"), ("oci-layout", Regular, b"{}")]);
+    all.extend([
+        ("index.json", Regular, &b"{}"[..]),
+        ("manifest.json", Regular, b"[]"),
+        ("oci-layout", Regular, b"{}"),
+    ]);
     archive(&all)
 }
 
@@ -61,12 +65,18 @@ fn saved_by_podman(layers: &[&[u8]]) -> Vec<u8> {
     paths.push((format!("{}.json", digest(&config).hex()), &config));
     let link = format!("{}/layer.tar", digest(b"id").hex());
     let mut all: Vec<_> = paths.iter().map(|(path, content)| (path.as_str(), Regular, *content)).collect();
-    all.extend([(link.as_str(), Symlink, &[][..]), ("manifest.json", Regular, b"[]"), ("repositories", Regular, b"{}")]);
+    all.extend([
+        (link.as_str(), Symlink, &[][..]),
+        ("manifest.json", Regular, b"[]"),
+        ("repositories", Regular, b"{}"),
+    ]);
     archive(&all)
 }
 
+type Entries = Vec<(String, Vec<u8>)>;
+
 /// The entries of an archive.
-fn entries(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn entries(archive: &[u8]) -> Entries {
     let mut archive = tar::Archive::new(archive);
     let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
         let mut entry = entry.expect("readable");
@@ -77,7 +87,7 @@ fn entries(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     archive.entries().expect("an archive").map(read).collect()
 }
 
-fn run(input: &[u8], shipment: &Shipment) -> Result<(Packed, Vec<(String, Vec<u8>)>), Error> {
+fn run(input: &[u8], shipment: &Shipment) -> Result<(Packed, Entries), Error> {
     let mut output = Vec::new();
     let packed = repack(input, &mut output, shipment)?;
     Ok((packed, entries(&output)))
@@ -99,7 +109,9 @@ fn what_is_there_is_left_out_and_still_referred_to() {
         assert!(["oci-layout", "index.json", "manifest.json"].iter().all(|name| names.contains(name)), "{names:?}");
         assert_eq!((packed.written, packed.left_out), (3, 12));
         let json = content(&packed.manifest).expect("the manifest");
-        let Some(manifest::Document::Manifest(manifest)) = manifest::Document::read(json) else { panic!("no manifest") };
+        let Some(manifest::Document::Manifest(manifest)) = manifest::Document::read(json) else {
+            panic!("no manifest")
+        };
         let referred: Vec<_> = manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
         assert_eq!(referred, layers.map(|layer| (digest(layer), layer.len() as u64)));
         assert_eq!(packed.content[..3], referred);

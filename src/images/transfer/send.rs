@@ -39,7 +39,9 @@ pub(super) enum Trouble {
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Doubt(why) | Trouble::Layout(why) => Self::from(anyhow!("the destination did not take the image: {why}")),
+            Trouble::Doubt(why) | Trouble::Layout(why) => {
+                Self::from(anyhow!("the destination did not take the image: {why}"))
+            }
             Trouble::Fatal(failure) => failure,
         }
     }
@@ -136,8 +138,7 @@ impl Sending<'_> {
         let (writer, upload) = from_thread(meter.clone());
         let pieces = job.pieces();
         let worker = spawn_blocking(move || job.run(reader, writer, compression));
-        let (fed, packed, loaded) =
-            tokio::join!(self.feed(image, pieces, sink), worker, self.load(upload));
+        let (fed, packed, loaded) = tokio::join!(self.feed(image, pieces, sink), worker, self.load(upload));
         let packed = packed.map_err(|error| Trouble::Fatal(Failure::from(anyhow::Error::new(error))))?;
         fed.map_err(|error| Trouble::Fatal(unreached("source", error)))?;
         match packed {
