@@ -1,6 +1,6 @@
 //! Images on their way from one engine to another: only what the destination lacks is sent.
 //!
-//! - [`reference`]: image names as people type them, and [`digest`]s.
+//! - [`mod@reference`]: image names as people type them, and [`digest`]s.
 //! - [`manifest`]: configurations, manifests and indexes, as far as they matter here.
 //! - [`inventory`]: which layers the destination has, by the rules of its kind of store.
 //! - [`delta`]: pure: which layers of an image are sent, and which are only referred to.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 /// Pieces under way in one direction; with pieces of at most [`PIECE`] bytes this bounds memory.
 const PIECES: usize = 32;
-/// Bytes of a piece that is written.
+/// Bytes of a piece, at most.
 const PIECE: usize = 64 << 10;
 
 /// Bytes that went through so far.
@@ -59,9 +59,13 @@ pub fn to_thread(meter: Meter) -> (Sink, ChannelReader) {
 
 impl Sink {
     /// Passes bytes on, when there is room for them. Fails if nobody reads any more.
-    pub async fn send(&self, bytes: Bytes) -> Result<(), Closed> {
-        self.meter.taken.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.channel.send(Piece::Data(bytes)).await.map_err(|_| Closed)
+    pub async fn send(&self, mut bytes: Bytes) -> Result<(), Closed> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            self.meter.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            self.channel.send(Piece::Data(piece)).await.map_err(|_| Closed)?;
+        }
+        Ok(())
     }
 
     /// Says that this was all.
@@ -221,6 +225,6 @@ mod tests {
         assert_eq!(worker.await.expect("a thread"), Err(io::ErrorKind::BrokenPipe));
         let (sink, reader) = to_thread(Meter::default());
         drop(reader);
-        assert_eq!(sink.send(Bytes::new()).await, Err(Closed));
+        assert_eq!(sink.send(Bytes::from_static(b"x")).await, Err(Closed));
     }
 }
