@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{deploy, global, values};
-use crate::ssh::destination::Destination;
 use crate::images::compress::Compression;
 use crate::images::manifest::Platform;
+use crate::ssh::destination::Destination;
 
 pub(super) const PROVISION_LONG_ABOUT: &str = "\
 Turn a fresh host into a container host, ready for `kerek deploy`.

@@ -31,13 +31,20 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let begin = Instant::now();
     match dispatch(cli).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => match &cli.command {
-            Command::Deploy(options) if options.progress == Some(Progress::Json) => {
-                console::err(&json::failure(&failure, begin.elapsed()));
-                ExitCode::from(failure.kind.exit_code())
-            }
-            _ => console::fail(&failure),
-        },
+        Err(failure) if progress(&cli.command) == Some(Progress::Json) => {
+            console::err(&json::failure(&failure, begin.elapsed()));
+            ExitCode::from(failure.kind.exit_code())
+        }
+        Err(failure) => console::fail(&failure),
+    }
+}
+
+/// How the user wants to see progress, where there is a choice.
+fn progress(command: &Command) -> Option<Progress> {
+    match command {
+        Command::Deploy(options) => options.progress,
+        Command::TransferImages(options) => options.progress,
+        _ => None,
     }
 }
 

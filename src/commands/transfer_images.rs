@@ -4,12 +4,13 @@ use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, anyhow};
 
+use super::selection;
 use crate::cancel::{Cancel, Reason};
 use crate::cli::{Ansi, GlobalOptions, Progress, TransferImagesOptions};
-use crate::engine::api::Api;
-use crate::engine::endpoint::{self, Endpoint, Selection};
+use crate::engine::access::Access;
+use crate::engine::endpoint::{Endpoint, Selection};
 use crate::error::{Failure, Kind};
-use crate::images::compress::Compression;
+use crate::images::end::{End, Ends};
 use crate::images::reference::ImageName;
 use crate::images::transfer::{self, Options};
 use crate::report::choose::choose;
@@ -21,29 +22,31 @@ const LONGEST_LIST: u64 = 1 << 20;
 pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions) -> Result<(), Failure> {
     let reporter = choose(options.progress.unwrap_or(Progress::Auto), options.ansi.unwrap_or(Ansi::Auto))?;
     let names = names(&options.images, io::stdin().lock())?;
-    let surroundings = Selection { config: global.config.clone(), ..Selection::from_env(&options.container_engine) };
-    let destination = Selection { host: global.host.clone(), context: global.context.clone(), ..surroundings.clone() };
-    let (source, destination) = (Endpoint::resolve(&surroundings)?, Endpoint::resolve(&destination)?);
-    if source == destination {
-        let error = anyhow!("source and destination are the same engine, {source}");
-        return Err(Failure::new(Kind::Usage, error)
-            .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`."));
-    }
+    let to = selection(global, &options.container_engine);
+    let from = Selection { config: global.config.clone(), ..Selection::from_env(&options.container_engine) };
     let cancel = Cancel::new();
-    let options = Options {
-        force: options.force,
-        compression: match options.compress {
-            Compression::Auto if matches!(destination, Endpoint::Unix(_)) => Compression::None,
-            Compression::Auto => Compression::Adaptive,
-            compression => compression,
-        },
-        platform: options.platform.clone(),
-        dry_run: global.dry_run,
-    };
     let work = async {
-        let (source, destination) = tokio::try_join!(connect(&source), connect(&destination))?;
-        // Boxed: with all its parts, it is a large future.
-        Box::pin(transfer::transfer(source, destination, &names, &options, &*reporter, &cancel)).await
+        let source = Access::prepare(&from, options.ssh_config.as_deref()).await?;
+        let destination = Access::prepare(&to, options.ssh_config.as_deref()).await?;
+        if source.endpoint() == destination.endpoint() {
+            return Err(same_engine(source.endpoint()));
+        }
+        let settings = Options {
+            force: options.force,
+            compression: options.compress.on_the_way_to(destination.endpoint()),
+            platform: options.platform.clone(),
+            dry_run: global.dry_run,
+        };
+        // One after the other, as each may have questions on the terminal.
+        let (api, source_link) = source.connect(&cancel).await?;
+        let source = End::new(api, &source_link);
+        let result = async {
+            let (api, link) = destination.connect(&cancel).await?;
+            let ends = Ends { source, destination: End::new(api, &link) };
+            let transferred = Box::pin(transfer::transfer(ends, &names, &settings, &*reporter, &cancel)).await;
+            link.end(transferred).await
+        };
+        source_link.end(result.await).await
     };
     match cancel.listen(work).await.context("cannot listen to signals")? {
         Some(result) => result,
@@ -51,12 +54,9 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<Api, Failure> {
-    let socket = endpoint.socket()?;
-    match Api::connect(socket).await {
-        Ok(engine) => Ok(engine),
-        Err(error) => Err(endpoint::explain(error, socket).await),
-    }
+fn same_engine(endpoint: &Endpoint) -> Failure {
+    Failure::new(Kind::Usage, anyhow!("source and destination are the same engine, {endpoint}"))
+        .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`.")
 }
 
 /// The names that are given, with those of standard input in place of `-`.

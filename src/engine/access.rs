@@ -94,6 +94,12 @@ impl Access {
         &self.socket
     }
 
+    /// Which engine it is.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Connects to the engine.
     pub async fn connect(&self, cancel: &Cancel) -> Result<(Api, Link), Failure> {
         match (&self.endpoint, &self.folder) {
@@ -184,6 +190,12 @@ impl Link {
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Whether ssh watches over the way to the engine, so that [`Link::lost`] is cancelled soon after it is cut.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// Says so if a failure is due to a lost connection.

@@ -9,8 +9,8 @@
 //! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
 
 mod archive;
-mod copy;
 pub mod content;
+mod copy;
 mod events;
 mod http;
 pub mod images;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use flate2::write::GzEncoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
 
+use crate::engine::endpoint::Endpoint;
+
 /// The levels that are used on their own account: higher ones take too much memory and time for what they gain.
 const LOWEST: i32 = 1;
 const HIGHEST: i32 = 7;
@@ -34,6 +36,18 @@ pub enum Compression {
     Zstd(i32),
     /// Gzip at its usual level.
     Gzip,
+}
+
+impl Compression {
+    /// What [`Compression::Auto`] stands for: nothing is gained on the way to a socket on this machine.
+    #[must_use]
+    pub fn on_the_way_to(self, endpoint: &Endpoint) -> Self {
+        match (self, endpoint) {
+            (Self::Auto, Endpoint::Unix(_)) => Self::None,
+            (Self::Auto, _) => Self::Adaptive,
+            (given, _) => given,
+        }
+    }
 }
 
 impl FromStr for Compression {

@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::delta::Fate;
 use super::digest::Digest;
+use super::end::End;
 use super::inventory::{Blobs, Inventory};
 use super::manifest::{Platform, digests, layer_type};
 use super::reference::ImageName;
@@ -24,8 +25,8 @@ const BEGINNING: usize = 4;
 /// An engine that images go to.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// The engine.
-    pub api: Api,
+    /// The engine, and the way there.
+    pub end: End,
     /// What kind it is.
     pub about: About,
     content: Option<Content>,
@@ -44,9 +45,15 @@ pub enum Presence {
 
 impl Destination {
     /// Learns what the engine's store can do.
-    pub async fn open(api: Api, about: About) -> Result<Self> {
-        let content = if about.store == Store::Containerd { api.content().await? } else { None };
-        Ok(Self { api, about, content })
+    pub async fn open(end: End, about: About) -> Result<Self> {
+        let content = if about.store == Store::Containerd { end.api.content().await? } else { None };
+        Ok(Self { end, about, content })
+    }
+
+    /// The engine's calls.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        &self.end.api
     }
 
     /// What the engine's images run on.
@@ -58,7 +65,7 @@ impl Destination {
 
     /// Whether an image is there, and whole.
     pub async fn presence(&self, image: &Image, name: &ImageName) -> Result<Presence> {
-        if let Some(named) = self.api.image_details(name.as_str()).await?
+        if let Some(named) = self.api().image_details(name.as_str()).await?
             && self.is_same(&named, image).await?
         {
             return Ok(Presence::Named);
@@ -69,7 +76,7 @@ impl Destination {
             (_, form) => form.config(),
         };
         let Some(id) = id else { return Ok(Presence::Absent) };
-        let found = self.api.image_details(id.as_str()).await?;
+        let found = self.api().image_details(id.as_str()).await?;
         match found {
             Some(found) if self.is_same(&found, image).await? => Ok(Presence::Unnamed(found.id)),
             _ => Ok(Presence::Absent),
@@ -101,8 +108,8 @@ impl Destination {
                 return self.blobs().await.map(|blobs| blobs.map_or(Inventory::Unknown, Inventory::Blobs));
             }
         };
-        let images: Vec<_> = stream::iter(self.api.image_ids().await?)
-            .map(async |id| self.api.image_details(id.as_str()).await)
+        let images: Vec<_> = stream::iter(self.api().image_ids().await?)
+            .map(async |id| self.api().image_details(id.as_str()).await)
             .buffer_unordered(CONCURRENT_INSPECTIONS)
             .try_collect()
             .await?;
@@ -155,7 +162,7 @@ impl Destination {
 
     /// Whether an image that was loaded is whole and what it should be.
     pub async fn verify(&self, id: &ImageId, image: &Image, parts: &[(Digest, u64)]) -> Result<bool> {
-        let Some(details) = self.api.image_details(id.as_str()).await? else { return Ok(false) };
+        let Some(details) = self.api().image_details(id.as_str()).await? else { return Ok(false) };
         if self.about.store == Store::Containerd {
             return Ok(self.has(parts).await? && (self.content.is_none() || self.is_same(&details, image).await?));
         }
@@ -165,9 +172,9 @@ impl Destination {
 
     /// Removes an image that has no name. One that has got some in the meantime is somebody's.
     pub async fn discard(&self, id: &ImageId) -> Result<()> {
-        match self.api.image_details(id.as_str()).await? {
+        match self.api().image_details(id.as_str()).await? {
             Some(details) if details.names.iter().all(|name| name.contains("<none>")) => {
-                self.api.remove_image(id).await
+                self.api().remove_image(id).await
             }
             _ => Ok(()),
         }

@@ -7,6 +7,7 @@
 //! - [`archive`]: reads what an engine saves and writes what another one loads, as streams.
 //! - [`compress`]: what happens to the archive on the link.
 //! - [`pipe`]: between the engines' connections and the thread that works on the bytes.
+//! - [`end`]: the engines, and whether they are still there.
 //! - [`source`], [`destination`]: the two engines, with what their stores can do.
 //! - [`transfer`]: all of it together, image by image.
 //!
@@ -18,10 +19,10 @@ pub mod compress;
 pub mod delta;
 pub mod destination;
 pub mod digest;
+pub mod end;
 pub mod inventory;
 pub mod manifest;
 pub mod pipe;
 pub mod reference;
 pub mod source;
 pub mod transfer;
-mod watch;

@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 
 use super::delta::Layer;
 use super::digest::Digest;
+use super::end::End;
 use super::manifest::{Config, Descriptor, Document, Index, Manifest, Platform, digests};
 use super::pipe::{Closed, Sink};
 use crate::engine::api::Api;
@@ -19,8 +20,8 @@ const LARGEST_DOCUMENT: usize = 8 << 20;
 /// An engine that images come from.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The engine.
-    pub api: Api,
+    /// The engine, and the way there.
+    pub end: End,
     content: Option<Content>,
 }
 
@@ -96,14 +97,18 @@ pub struct Anatomy {
 
 impl Source {
     /// Learns what the engine's store can do.
-    pub async fn open(api: Api, about: &About) -> Result<Self> {
-        let content = if about.store == Store::Containerd { api.content().await? } else { None };
-        Ok(Self { api, content })
+    pub async fn open(end: End, about: &About) -> Result<Self> {
+        let content = if about.store == Store::Containerd { end.api.content().await? } else { None };
+        Ok(Self { end, content })
+    }
+
+    fn api(&self) -> &Api {
+        &self.end.api
     }
 
     /// Looks for an image; `None` if there is none of the name. Among several platforms, `platform` is taken.
     pub async fn find(&self, name: &str, platform: &Platform) -> Result<Option<(Image, ImageDetails)>> {
-        let Some(details) = self.api.image_details(name).await? else { return Ok(None) };
+        let Some(details) = self.api().image_details(name).await? else { return Ok(None) };
         let platform_said = Platform {
             os: details.os.clone(),
             architecture: details.architecture.clone(),
@@ -127,7 +132,7 @@ impl Source {
     /// Saves an image into a sink.
     pub async fn save(&self, image: &Image, sink: Sink) -> Result<()> {
         let Platform { os, architecture, variant } = &image.platform;
-        let mut body = self.api.save_image(&image.id, Some([os, architecture, variant])).await?;
+        let mut body = self.api().save_image(&image.id, Some([os, architecture, variant])).await?;
         let call = || format!("save image {}", image.id.short());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broken(call(), &error))?;

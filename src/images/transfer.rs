@@ -12,12 +12,12 @@ use anyhow::anyhow;
 use super::compress::Compression;
 use super::delta::{self, Fate};
 use super::destination::{Destination, Presence};
+use super::end::Ends;
 use super::inventory::Inventory;
 use super::manifest::Platform;
 use super::reference::ImageName;
 use super::source::{Form, Image, Source};
 use crate::cancel::Cancel;
-use crate::engine::api::Api;
 use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
 use crate::error::{Failure, Kind};
@@ -46,15 +46,15 @@ pub struct Options {
 
 /// Sends images that are known under `names` on the engine `source` to the engine `destination`.
 pub async fn transfer(
-    source: Api,
-    destination: Api,
+    ends: Ends,
     names: &[ImageName],
     options: &Options,
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
-    let (from, to) = tokio::join!(source.about(), destination.about());
+    let Ends { source, destination } = ends;
+    let (from, to) = tokio::join!(source.api.about(), destination.api.about());
     let (from, to) = (from.map_err(|error| on("source", error))?, to.map_err(|error| on("destination", error))?);
     let (source, destination) = tokio::join!(Source::open(source, &from), Destination::open(destination, to));
     let source = source.map_err(|error| on("source", error))?;
@@ -173,7 +173,7 @@ impl Work<'_> {
             match (state, name.tag()) {
                 (Presence::Unnamed(id), Some((repository, tag))) => {
                     if !self.options.dry_run {
-                        let named = self.destination.api.tag_image(&id, repository, tag).await;
+                        let named = self.destination.api().tag_image(&id, repository, tag).await;
                         named.map_err(|error| on("destination", error))?;
                     }
                     self.reporter.report(&Event::Transfer(Transfer::Named { image }));
@@ -248,7 +248,7 @@ impl Work<'_> {
                 return Err(Trouble::Doubt("what has arrived is not whole".to_owned()));
             }
             for (repository, tag) in order.names.iter().filter_map(ImageName::tag) {
-                self.destination.api.tag_image(id, repository, tag).await?;
+                self.destination.api().tag_image(id, repository, tag).await?;
             }
             Ok(())
         };
@@ -271,7 +271,7 @@ impl Work<'_> {
     /// Says so if the destination cannot know the image by a digest.
     async fn check_names(&self, order: &Order) {
         for name in order.names.iter().filter(|name| name.digest().is_some()) {
-            if !matches!(self.destination.api.image_details(name.as_str()).await, Ok(Some(_))) {
+            if !matches!(self.destination.api().image_details(name.as_str()).await, Ok(Some(_))) {
                 self.reporter.report(&Event::Warning(&format!(
                     "the destination keeps no digest of images that came without a registry, and does not know {name} \
                      by it; refer to it by a tag"

@@ -1,5 +1,5 @@
-//! Engines of a test's own beside the machine's: Docker with each of its stores, and podman. They need root, run no
-//! networks, keep all they have in a temporary folder, and end with the test.
+//! Engines of a test's own beside the machine's: Docker with each of its stores, and podman. They need root, live
+//! in a network of their own, keep all they have in a temporary folder, and end with the test.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,14 +44,14 @@ impl OtherEngine {
 
     fn start_docker(&mut self) {
         let containerd = self.path("containerd.sock");
-        let mut command = Command::new("containerd");
+        let mut command = apart("containerd");
         command.arg("--root").arg(self.path("containerd")).arg("--state").arg(self.path("containerd-state"));
         command.arg("--address").arg(&containerd);
         self.spawn(command, "containerd");
         self.wait_for("containerd", || containerd.exists());
         let features = format!("{{\"features\":{{\"containerd-snapshotter\":{}}}}}", self.store == Store::Containerd);
         fs::write(self.path("daemon.json"), features).expect("a file");
-        let mut command = Command::new("dockerd");
+        let mut command = apart("dockerd");
         command.arg("--config-file").arg(self.path("daemon.json")).arg("--data-root").arg(self.path("data"));
         command.arg("--exec-root").arg(self.path("exec")).arg("--pidfile").arg(self.path("dockerd.pid"));
         command.arg("--containerd").arg(containerd).arg("--host").arg(self.host());
@@ -62,7 +62,7 @@ impl OtherEngine {
     }
 
     fn start_podman(&mut self) {
-        let mut command = Command::new("podman");
+        let mut command = apart("podman");
         command.arg("--root").arg(self.path("data")).arg("--runroot").arg(self.path("exec"));
         command.args(["system", "service", "--time", "0"]).arg(self.host());
         self.spawn(command, "podman");
@@ -125,6 +125,14 @@ impl Drop for OtherEngine {
         // Podman leaves its folder mounted on itself.
         let _ = Command::new("umount").arg(self.path("data/overlay")).stderr(Stdio::null()).status();
     }
+}
+
+/// A program in a network of its own: a second engine next to the machine's would tear down the bridges and firewall rules
+/// that it takes for its own.
+fn apart(program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--", program]);
+    command
 }
 
 /// Runs the docker command against an engine (the tests' own if `None`) with some standard input.

@@ -18,7 +18,6 @@ use crate::images::digest::Digest;
 use crate::images::manifest::{self, Descriptor};
 use crate::images::pipe::{ChannelReader, ChannelWriter, Meter, Sink, Upload, from_thread, to_thread};
 use crate::images::source::{Anatomy, Form, Image, Source};
-use crate::images::watch;
 use crate::names::ImageId;
 use crate::report::transfer::Transfer;
 use crate::report::{Event, Reporter};
@@ -98,7 +97,7 @@ impl Sending<'_> {
         let job = Job::new(image, fates);
         let target = job.target().cloned();
         let was_there = match target.as_ref().and_then(|target| self.destination.id_of(image, target)) {
-            Some(id) => self.destination.api.image_details(id.as_str()).await?.is_some(),
+            Some(id) => self.destination.api().image_details(id.as_str()).await?.is_some(),
             None => false,
         };
         let (packed, loaded) = tokio::select! {
@@ -173,7 +172,7 @@ impl Sending<'_> {
             }
             return Ok(());
         }
-        Ok(self.destination.api.load_image(upload).await?)
+        Ok(self.destination.api().load_image(upload).await?)
     }
 
     /// Reports progress until something speaks against going on.
@@ -198,8 +197,8 @@ impl Sending<'_> {
         tokio::select! {
             () = progress => Trouble::Doubt(String::new()),
             () = self.cancel.requested() => Trouble::Fatal(interrupted(self.cancel)),
-            error = watch::until_dead(&self.source.api, "source", meter) => Trouble::Fatal(unreached("source", error)),
-            error = watch::until_dead(&self.destination.api, "destination", meter) => {
+            error = self.source.end.until_dead("source", meter) => Trouble::Fatal(unreached("source", error)),
+            error = self.destination.end.until_dead("destination", meter) => {
                 Trouble::Fatal(unreached("destination", error))
             }
         }
