@@ -93,6 +93,7 @@ const DEPLOY_CASES: &[Case<DeployOptions>] = &[
     (&["-V"], |o| o.renew_anon_volumes),
     (&["--timeout", "0"], |o| o.timeout == Some(Duration::ZERO)),
     (&["-t", "90"], |o| o.timeout == Some(Duration::from_secs(90))),
+    (&["--transfer-images"], |o| o.transfer_images),
     (&["--wait"], |o| o.wait),
     (&["--ssh-config", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
     (&["-F", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),

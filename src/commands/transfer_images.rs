@@ -4,11 +4,10 @@ use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, anyhow};
 
-use super::selection;
+use super::{same_engine, selection, source_selection};
 use crate::cancel::{Cancel, Reason};
 use crate::cli::{Ansi, GlobalOptions, Progress, TransferImagesOptions};
 use crate::engine::access::Access;
-use crate::engine::endpoint::{Endpoint, Selection};
 use crate::error::{Failure, Kind};
 use crate::images::end::{End, Ends};
 use crate::images::reference::ImageName;
@@ -23,7 +22,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
     let reporter = choose(options.progress.unwrap_or(Progress::Auto), options.ansi.unwrap_or(Ansi::Auto))?;
     let names = names(&options.images, io::stdin().lock())?;
     let to = selection(global, &options.container_engine);
-    let from = Selection { config: global.config.clone(), ..Selection::from_env(&options.container_engine) };
+    let from = source_selection(global, &options.container_engine);
     let cancel = Cancel::new();
     let work = async {
         let source = Access::prepare(&from, options.ssh_config.as_deref()).await?;
@@ -52,11 +51,6 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
         Some(result) => result,
         None => Err(insisted(&cancel)),
     }
-}
-
-fn same_engine(endpoint: &Endpoint) -> Failure {
-    Failure::new(Kind::Usage, anyhow!("source and destination are the same engine, {endpoint}"))
-        .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`.")
 }
 
 /// The names that are given, with those of standard input in place of `-`.
