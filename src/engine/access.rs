@@ -7,6 +7,7 @@
 
 mod explain;
 mod gateway;
+pub mod room;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use anyhow::{Context, anyhow};
 use tokio_util::sync::CancellationToken;
 
 use self::gateway::{Dial, Gateway, Line};
+use self::room::Room;
 use super::api::Api;
 use super::endpoint::{Endpoint, Selection};
 use super::{Error, ErrorKind};
@@ -196,6 +198,12 @@ impl Link {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Who to ask for the room on the engine's host, if ssh leads there.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        self.connection.as_ref().map(Room::on)
     }
 
     /// Says so if a failure is due to a lost connection.

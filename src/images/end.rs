@@ -3,6 +3,7 @@
 //! Silence means nothing while an engine gathers or unpacks. Where SSH leads to it, ssh tells when the way is cut; any
 //! other engine is asked for a sign of life beside the transfer.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -10,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipe::Meter;
 use crate::engine::access::Link;
+use crate::engine::access::room::Room;
 use crate::engine::api::Api;
+use crate::engine::api::images::About;
 use crate::engine::{Error, ErrorKind};
 
 /// Time between two questions.
@@ -36,13 +39,22 @@ pub struct End {
     pub api: Api,
     /// What ssh cancels when the way there is cut, if it is ssh that leads there.
     lost: Option<CancellationToken>,
+    room: Option<Rc<Room>>,
 }
 
 impl End {
     /// The engine at the end of a link.
     #[must_use]
     pub fn new(api: Api, link: &Link) -> Self {
-        Self { api, lost: link.is_watched().then(|| link.lost().clone()) }
+        Self { api, lost: link.is_watched().then(|| link.lost().clone()), room: link.room().map(Rc::new) }
+    }
+
+    /// Bytes that are free where the engine keeps images, as far as anyone tells.
+    pub(super) async fn free(&self, about: &About) -> Option<u64> {
+        match (about.free, &self.room, &about.folder) {
+            (None, Some(room), Some(folder)) => room.at(folder).await,
+            (free, ..) => free,
+        }
     }
 
     /// Returns when nothing can be hoped for from the engine: the way there is cut, or there was no sign of life for too

@@ -21,15 +21,13 @@ use crate::cancel::Cancel;
 use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
 use crate::error::{Failure, Kind};
-use crate::report::transfer::Transfer;
+use crate::report::transfer::{Transfer, size};
 use crate::report::{Event, Reporter};
 use crate::text::escape;
 use send::{Sending, Trouble};
 
 /// Time for tidying up after a failure: the link may be the reason for it.
 const TIDY: Duration = Duration::from_secs(5);
-/// What an image takes on the destination besides its layers, at most.
-const SPARE: u64 = 64 << 20;
 
 /// How images are sent.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +100,21 @@ impl Order {
     /// What to call it.
     fn title(&self) -> &str {
         self.names.first().map_or("", ImageName::as_str)
+    }
+
+    /// Bytes that it takes at least on a destination that has the given content: nothing is known of how big the layers in
+    /// an archive are one by one.
+    fn least(&self, inventory: &Inventory) -> u64 {
+        let layers = self.image.form.layers();
+        let fates = delta::delta(layers, inventory, self.exact);
+        match &self.image.form {
+            Form::Content(_) => {
+                let sent = layers.iter().zip(&fates).filter(|(_, fate)| **fate == Fate::Send);
+                sent.filter_map(|(layer, _)| Some(layer.blob.as_ref()?.size)).sum()
+            }
+            Form::Archive { .. } if fates.iter().all(|fate| *fate == Fate::Send) => self.image.size,
+            Form::Archive { .. } | Form::Opaque => 0,
+        }
     }
 }
 
@@ -185,8 +198,8 @@ impl Work<'_> {
     }
 
     async fn send_all(&self, orders: Vec<Order>, inventory: Inventory, summary: &mut Summary) -> Result<(), Failure> {
-        self.check_room(&orders)?;
         let mut inventory = if self.options.force { Inventory::Unknown } else { inventory };
+        self.check_room(&orders, &inventory).await?;
         for order in orders {
             let result = self.send(&order, &inventory).await;
             summary.bytes += result.map_err(|failure| after(failure, summary.sent))?;
@@ -280,17 +293,20 @@ impl Work<'_> {
         }
     }
 
-    fn check_room(&self, orders: &[Order]) -> Result<(), Failure> {
-        // An image that is partly there may take less; what there is room for as a whole has room for sure.
-        let needed = orders.iter().map(|order| order.image.size).max().unwrap_or(0).saturating_add(SPARE);
-        match self.destination.about.free {
-            Some(free) if self.destination.about.store == Store::Podman && free < needed => {
-                let error = anyhow!(
-                    "the destination has {} MB left for images, and {} MB may be needed",
-                    free / 1_000_000,
-                    needed / 1_000_000
-                );
-                Err(Failure::from(error).hint("Make room there with `podman image prune`."))
+    /// Refuses what cannot have room for sure.
+    async fn check_room(&self, orders: &[Order], inventory: &Inventory) -> Result<(), Failure> {
+        if matches!(inventory, Inventory::Unknown) {
+            // All of it may be there already.
+            return Ok(());
+        }
+        let needed = orders.iter().map(|order| order.least(inventory)).max().unwrap_or(0);
+        let Destination { end, about, .. } = &self.destination;
+        match end.free(about).await {
+            Some(free) if free < needed => {
+                let prune = if about.store == Store::Podman { "podman image prune" } else { "docker image prune" };
+                let [free, needed] = [free, needed].map(size);
+                let error = anyhow!("the destination has {free} left for images, and at least {needed} are needed");
+                Err(Failure::from(error).hint(format!("Make room there, as with `{prune}`.")))
             }
             _ => Ok(()),
         }

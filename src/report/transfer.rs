@@ -124,7 +124,8 @@ fn progress(taken: u64, total: u64, sent: u64, elapsed: Duration) -> String {
 }
 
 /// Bytes as people read them, in powers of ten.
-pub(super) fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
     match bytes {
         0..1_000 => format!("{bytes} B"),

@@ -13,6 +13,21 @@ pub(crate) fn hex(content: &[u8]) -> String {
 
 /// A layer with one file of so many bytes that do not compress, other ones for each seed.
 pub(crate) fn layer(seed: u64, size: usize) -> Vec<u8> {
+    files(&[(&format!("file-{seed}"), &noise(seed, size))])
+}
+
+/// The same, but about half of it can be compressed away.
+pub(crate) fn half_noise(seed: u64, size: usize) -> Vec<u8> {
+    const BLOCK: usize = 4096;
+    let mut content = noise(seed, size);
+    for block in content.chunks_mut(2 * BLOCK) {
+        let length = block.len().min(BLOCK);
+        block[..length].fill(b'.');
+    }
+    files(&[(&format!("file-{seed}"), &content)])
+}
+
+fn noise(seed: u64, size: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut content = Vec::with_capacity(size + 8);
     while content.len() < size {
@@ -23,7 +38,7 @@ pub(crate) fn layer(seed: u64, size: usize) -> Vec<u8> {
         content.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
     }
     content.truncate(size);
-    files(&[(&format!("file-{seed}"), &content)])
+    content
 }
 
 /// A tar archive of files.

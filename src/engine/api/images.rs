@@ -46,6 +46,8 @@ pub struct About {
     pub architecture: String,
     /// Bytes that are free where images are kept, if the engine tells.
     pub free: Option<u64>,
+    /// The folder on its host with all that it keeps, if images are in it; raw.
+    pub folder: Option<String>,
     /// Whether it decompresses zstd.
     pub reads_zstd: bool,
 }
@@ -90,6 +92,7 @@ impl Api {
         #[serde(rename_all = "PascalCase")]
         struct Info {
             driver_status: Option<Vec<Vec<String>>>,
+            docker_root_dir: Option<String>,
         }
 
         let call = "ask what kind of engine this is";
@@ -97,16 +100,16 @@ impl Api {
         let (versions, free) =
             within(call, async { tokio::try_join!(self.http.get(call, &version), self.free_space()) }).await?;
         let Versions { os, arch } = versions.accepted()?.json()?;
-        let store = if self.podman {
-            Store::Podman
+        let (store, folder) = if self.podman {
+            (Store::Podman, None)
         } else {
             let info = within(call, self.http.get(call, &self.path("/info"))).await?.accepted()?.json::<Info>()?;
             let rows = info.driver_status.unwrap_or_default();
             let containerd = rows.iter().any(|row| row.iter().any(|cell| cell == "io.containerd.snapshotter.v1"));
-            if containerd { Store::Containerd } else { Store::Docker }
+            if containerd { (Store::Containerd, None) } else { (Store::Docker, info.docker_root_dir) }
         };
         let reads_zstd = self.podman || self.version >= READS_ZSTD;
-        Ok(About { store, os, architecture: arch, free, reads_zstd })
+        Ok(About { store, os, architecture: arch, free, folder, reads_zstd })
     }
 
     /// Bytes that are free for images. Only podman tells.
