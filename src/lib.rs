@@ -7,6 +7,7 @@
 //! - [`engine`]: what is there: containers, networks, images.
 //! - [`deploy`]: the way from one to the other: plan, prepare, roll, commit.
 //! - [`ssh`]: other hosts: which is meant, how to get there.
+//! - [`images`]: images on their way from one engine to another.
 //! - [`report`]: events of a run, and how they are shown.
 //! - [`process`], [`cancel`], [`error`], [`names`], [`text`]: children, signals, failures, identifiers, escaping.
 
@@ -17,6 +18,7 @@ pub mod compose;
 pub mod deploy;
 pub mod engine;
 pub mod error;
+pub mod images;
 pub mod names;
 pub mod process;
 pub mod report;

@@ -23,6 +23,10 @@ first but is kept until its successor is known to be good. Should the new versio
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("kerek deploy --dry-run", "Show what would be updated, and why"),
     ("kerek --context production deploy --wait", "Update the app on a server; come back when all of it is up"),
+    (
+        "kerek --context production deploy --build --transfer-images",
+        "Build here, send what the server lacks, and update what has changed",
+    ),
     ("kerek deploy --force-recreate web", "Replace the containers of one service although nothing has changed"),
 ];
 
@@ -134,6 +138,13 @@ pub struct DeployOptions {
     /// Keep the progress of pulls to yourself
     #[arg(long, help_heading = IMAGES)]
     pub quiet_pull: bool,
+
+    /// Build and pull here, and send the other engine what it lacks
+    ///
+    /// Images come from the engine that is used without --host and --context; the options on building and pulling are for
+    /// that one. The other engine then neither builds nor pulls, and services whose image has changed are updated.
+    #[arg(long, help_heading = IMAGES)]
+    pub transfer_images: bool,
 
     /// How to show progress
     #[arg(long, value_name = "STYLE", env = PROGRESS, hide_env_values = true, help_heading = OUTPUT)]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{deploy, global, values};
+use crate::images::compress::Compression;
+use crate::images::manifest::Platform;
 use crate::ssh::destination::Destination;
 
 pub(super) const PROVISION_LONG_ABOUT: &str = "\
@@ -45,10 +47,12 @@ pub(super) const RUN_WITH_SSH_CONFIG_EXAMPLES: &[(&str, &str)] = &[
 pub(super) const TRANSFER_IMAGES_LONG_ABOUT: &str = "\
 Send local images to another engine without a registry.
 
-Images come from the engine of the current context and go to the one that --host or --context names, over SSH for \
-instance.
+Images come from the engine that DOCKER_HOST, DOCKER_CONTEXT or the current context tells, and go to the one that \
+--host or --context names. Only layers that the destination lacks are sent. An image gets its name there when all of it \
+has arrived and been checked; until then, the name stands for what it stood for before.
 
-This version checks the command line and stops there; it says how to do the work by hand.";
+Names may have a tag, a digest, both or neither, or be IDs. They are the same on the destination, except that Docker's \
+classic stores know no digest of what came without a registry; a warning says so.";
 
 pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
     ("kerek -H ssh://deploy@example.com transfer-images shop/web shop/worker", "Send two images to a server"),
@@ -56,6 +60,7 @@ pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
         "docker compose config --images | kerek -c production transfer-images -",
         "Send what the Compose files name to the engine of a context",
     ),
+    ("kerek -c production --dry-run transfer-images shop/web", "Tell how much would be sent"),
 ];
 
 /// Which host to set up, and how to get there.
@@ -92,6 +97,31 @@ pub struct TransferImagesOptions {
     /// Names of the images; `-` reads more of them from standard input, one a line
     #[arg(value_name = "IMAGE", value_parser = values::image)]
     pub images: Vec<String>,
+
+    /// Send all layers, whatever the destination has
+    #[arg(long)]
+    pub force: bool,
+
+    /// How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link) or zstd:LEVEL
+    ///
+    /// By default, nothing is compressed on the way to a socket on this machine, and zstd is used on the way to another
+    /// one. Say `zstd` if a socket on this machine leads to another one.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub compress: Compression,
+
+    /// Take the image for this platform, such as linux/arm64, where there are several
+    ///
+    /// By default, that is the platform of the destination; an image for another one is refused.
+    #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
+    pub platform: Option<Platform>,
+
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub progress: Option<deploy::Progress>,
+
+    /// Whether to use colours and to move the cursor
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub ansi: Option<deploy::Ansi>,
 
     /// The engine's program: `docker`, `podman`, or a path to one of them
     #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]

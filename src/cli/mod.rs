@@ -76,7 +76,7 @@ pub enum Command {
     /// Run a program whose SSH connections follow a given config file
     #[command(long_about = hosts::RUN_WITH_SSH_CONFIG_LONG_ABOUT)]
     RunWithSshConfig(RunWithSshConfigOptions),
-    /// Send local images to another engine without a registry (not in this version yet)
+    /// Send local images to another engine without a registry, only what it lacks
     #[command(long_about = hosts::TRANSFER_IMAGES_LONG_ABOUT)]
     TransferImages(TransferImagesOptions),
     /// Bring the socket of a host's engine to this machine

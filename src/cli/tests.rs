@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::images::compress::Compression;
 use crate::names::ServiceName;
 
 fn accept(line: &[&str]) -> Cli {
@@ -92,6 +93,7 @@ const DEPLOY_CASES: &[Case<DeployOptions>] = &[
     (&["-V"], |o| o.renew_anon_volumes),
     (&["--timeout", "0"], |o| o.timeout == Some(Duration::ZERO)),
     (&["-t", "90"], |o| o.timeout == Some(Duration::from_secs(90))),
+    (&["--transfer-images"], |o| o.transfer_images),
     (&["--wait"], |o| o.wait),
     (&["--ssh-config", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
     (&["-F", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
@@ -205,6 +207,9 @@ fn what_makes_no_sense_is_refused() {
         &["provision", "a", "b"],
         &["provision", "--", "-oProxyCommand=true"],
         &["transfer-images", "--", "--all"],
+        &["transfer-images", "No Name"],
+        &["transfer-images", "--compress", "zstd:99", "a"],
+        &["transfer-images", "--platform", "linux", "a"],
         &["run-with-ssh-config"],
         &["run-with-ssh-config", "f"],
         &["help", "bogus"],
@@ -268,7 +273,20 @@ fn transfer_images_takes_names() {
     };
     assert_eq!(options.images, ["a", "b:1", "-"]);
     assert_eq!(options.container_engine, "podman");
+    assert!(!options.force && options.platform.is_none() && options.compress == Compression::Auto);
     assert_eq!(cli.global.host.as_deref(), Some("ssh://h"));
+}
+
+#[test]
+fn transfer_images_can_be_told_how() {
+    let line = ["transfer-images", "--force", "--compress", "zstd:3", "--platform", "linux/arm64", "--dry-run", "a"];
+    let cli = accept(&line);
+    let Command::TransferImages(options) = cli.command else {
+        panic!("{:?}", cli.command);
+    };
+    assert!(options.force && cli.global.dry_run);
+    assert_eq!(options.compress, Compression::Zstd(3));
+    assert_eq!(options.platform.map(|platform| platform.to_string()).as_deref(), Some("linux/arm64"));
 }
 
 #[test]

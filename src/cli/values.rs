@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::images::manifest::Platform;
+use crate::images::reference::ImageName;
 use crate::names::ServiceName;
 use crate::ssh::destination::Destination;
 
@@ -54,7 +56,17 @@ pub(super) fn remote_socket(text: &str) -> Result<String, String> {
 
 /// An image name, or `-` for the names on standard input.
 pub(super) fn image(text: &str) -> Result<String, String> {
-    if text == "-" { Ok(text.to_owned()) } else { operand(text) }
+    if text == "-" {
+        return Ok(text.to_owned());
+    }
+    operand(text)?;
+    ImageName::parse(text).map(|_| text.to_owned())
+}
+
+/// A platform, such as `linux/arm64`.
+pub(super) fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text)
+        .ok_or_else(|| "expected an operating system and an architecture, such as linux/arm64".to_owned())
 }
 
 #[cfg(test)]

@@ -4,17 +4,23 @@ use std::io::Read;
 
 use anyhow::{Context, anyhow};
 
-use super::selection;
+use super::{same_engine, selection, source_selection};
 use crate::cancel::{Cancel, Reason};
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
 use crate::compose::images;
+use crate::deploy::delivery::{self, Place};
 use crate::deploy::{self, Preview, Request};
 use crate::engine::access::Access;
+use crate::engine::api::Api;
+use crate::engine::endpoint::Endpoint;
 use crate::engine::patient::Patient;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::images::compress::Compression;
+use crate::images::end::{End, Ends};
+use crate::images::transfer;
 use crate::report::choose::{choose, plan_style};
-use crate::report::{self, console};
+use crate::report::{self, Reporter, console};
 
 /// Runs the command.
 pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), Failure> {
@@ -23,7 +29,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
     let reporter = choose(progress, ansi)?;
     let project = project_options(options)?;
     let selection = selection(global, &options.container_engine);
-    let request = Request {
+    let mut request = Request {
         services: options.service_names.clone(),
         no_dependencies: options.no_deps,
         force_recreate: options.force_recreate,
@@ -39,11 +45,24 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
     let cancel = Cancel::new();
     let work = async {
         let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+        let source =
+            if options.transfer_images { Some(source(global, options, access.endpoint()).await?) } else { None };
         let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
         let ((api, link), ()) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let end = End::new(api.clone(), &link);
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
+            if let Some(source) = source {
+                if !global.dry_run {
+                    let config = global.config.as_deref();
+                    let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
+                    let delivery = Delivery { source: &source, compose: &here, reporter: &*reporter, cancel: &cancel };
+                    let to = Place { engine: &engine, compose: &compose };
+                    Box::pin(delivery.make(&to, end, access.endpoint(), &request)).await?;
+                }
+                request.images = images::Options::delivered();
+            }
             if global.dry_run {
                 let Preview { plan, containers } = deploy::preview(&engine, &compose, &request, &*reporter).await?;
                 let text = match progress {
@@ -60,6 +79,56 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         Some(result) => result,
         None => Err(insisted(&cancel)),
     }
+}
+
+/// Where images come from.
+async fn source(global: &GlobalOptions, options: &DeployOptions, destination: &Endpoint) -> Result<Access, Failure> {
+    let selection = source_selection(global, &options.container_engine);
+    let source = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+    if source.endpoint() == destination { Err(same_engine(destination)) } else { Ok(source) }
+}
+
+/// What it takes to bring images from another engine.
+struct Delivery<'a> {
+    source: &'a Access,
+    /// Compose, for the source.
+    compose: &'a ComposeCli<'a>,
+    reporter: &'a dyn Reporter,
+    cancel: &'a Cancel,
+}
+
+impl Delivery<'_> {
+    /// Builds and pulls at the source, and sends what the destination lacks.
+    async fn make(
+        &self,
+        to: &Place<'_, Patient<Api>, ComposeCli<'_>>,
+        destination: End,
+        endpoint: &Endpoint,
+        request: &Request,
+    ) -> Result<(), Failure> {
+        let (api, link) = self.source.connect(self.cancel).await?;
+        let engine = Patient::new(api.clone()).until(link.lost().clone());
+        let settings = transfer::Options {
+            compression: Compression::Auto.on_the_way_to(endpoint),
+            ..transfer::Options::default()
+        };
+        let ends = Ends { source: End::new(api, &link), destination };
+        let result = async {
+            let from = Place { engine: &engine, compose: self.compose };
+            let names = delivery::gather(&from, to, request).await?;
+            let sent = transfer::transfer(ends, &names, &settings, self.reporter, self.cancel).await;
+            sent.map_err(undeployed)
+        };
+        link.end(result.await).await
+    }
+}
+
+/// A failure to bring images, of which some may have arrived: nothing of what serves has changed.
+fn undeployed(mut failure: Failure) -> Failure {
+    if failure.kind == Kind::Incomplete {
+        failure.kind = Kind::Unchanged;
+    }
+    failure.hint("Nothing was deployed: what was there serves on.")
 }
 
 fn image_options(options: &DeployOptions) -> images::Options {

@@ -14,14 +14,15 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::anyhow;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 use crate::cli::{Cli, Command, GlobalOptions, LogLevel, Progress};
-use crate::engine::endpoint::Selection;
-use crate::error::Failure;
+use crate::engine::endpoint::{Endpoint, Selection};
+use crate::error::{Failure, Kind};
 use crate::report::{console, json};
 
 /// Runs a command to its end, prints how it failed if it did, and returns the exit code (see
@@ -31,13 +32,20 @@ pub async fn run(cli: &Cli) -> ExitCode {
     let begin = Instant::now();
     match dispatch(cli).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => match &cli.command {
-            Command::Deploy(options) if options.progress == Some(Progress::Json) => {
-                console::err(&json::failure(&failure, begin.elapsed()));
-                ExitCode::from(failure.kind.exit_code())
-            }
-            _ => console::fail(&failure),
-        },
+        Err(failure) if progress(&cli.command) == Some(Progress::Json) => {
+            console::err(&json::failure(&failure, begin.elapsed()));
+            ExitCode::from(failure.kind.exit_code())
+        }
+        Err(failure) => console::fail(&failure),
+    }
+}
+
+/// How the user wants to see progress, where there is a choice.
+fn progress(command: &Command) -> Option<Progress> {
+    match command {
+        Command::Deploy(options) => options.progress,
+        Command::TransferImages(options) => options.progress,
+        _ => None,
     }
 }
 
@@ -46,8 +54,8 @@ async fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Deploy(options) => deploy::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(options),
         Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
-        Command::TransferImages(options) => transfer_images::run(&cli.global, options),
         Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
+        Command::TransferImages(options) => transfer_images::run(&cli.global, options).await,
         Command::DockerCliPluginMetadata => plugin_metadata::run(),
         // `cli::parse` has answered it.
         Command::Help { .. } => Ok(()),
@@ -91,6 +99,16 @@ fn selection(global: &GlobalOptions, program: &str) -> Selection {
         tls: flags.chain(files.flatten()).collect(),
         ..Selection::from_env(program)
     }
+}
+
+/// The same for the engine that images come from: that of the environment, whatever the options say.
+fn source_selection(global: &GlobalOptions, program: &str) -> Selection {
+    Selection { config: global.config.clone(), ..Selection::from_env(program) }
+}
+
+fn same_engine(endpoint: &Endpoint) -> Failure {
+    Failure::new(Kind::Usage, anyhow!("source and destination are the same engine, {endpoint}"))
+        .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`.")
 }
 
 /// A word as it can be typed in a shell.

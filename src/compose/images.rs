@@ -28,6 +28,8 @@ pub enum Policy {
     Always,
     /// Not at all.
     Never,
+    /// Neither built nor pulled, since it has been brought here beforehand. What has come is wanted.
+    Delivered,
     /// Built each time.
     Build,
     /// Pulled when the engine's has had its name for so long.
@@ -55,7 +57,7 @@ impl Policy {
         match self {
             Self::Always => Some("always"),
             Self::Missing => Some("missing"),
-            Self::Never => Some("never"),
+            Self::Never | Self::Delivered => Some("never"),
             Self::Build | Self::Every(_) => None,
         }
     }
@@ -75,6 +77,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// For a deployment whose images have been brought to the engine beforehand.
+    #[must_use]
+    pub fn delivered() -> Self {
+        Self { no_build: true, pull: Some(Policy::Delivered), ..Self::default() }
+    }
+
     /// The policy that holds for a service.
     #[must_use]
     pub fn policy(&self, source: &Source) -> Policy {
@@ -91,7 +99,7 @@ impl Options {
     #[must_use]
     pub fn asks_for_new(&self, source: &Source) -> bool {
         match self.policy(source) {
-            Policy::Always | Policy::Build | Policy::Every(_) => true,
+            Policy::Always | Policy::Build | Policy::Every(_) | Policy::Delivered => true,
             Policy::Missing => self.pull.is_some(),
             Policy::Never => false,
         }
@@ -147,7 +155,7 @@ mod tests {
     #[test]
     fn the_command_line_goes_before_the_files() {
         let always = Source { policy: Policy::Always, ..BUILT };
-        let options = |build, no_build, pull| Options { build, no_build, pull, quiet_pull: false };
+        let options = |build, no_build, pull| Options { build, no_build, pull, ..Options::default() };
         for (options, source, policy, asks) in [
             (options(false, false, None), &PULLED, Policy::Missing, false),
             (options(false, false, None), &always, Policy::Always, true),
@@ -157,6 +165,7 @@ mod tests {
             (options(true, false, None), &PULLED, Policy::Missing, false),
             (options(true, false, Some(Policy::Always)), &BUILT, Policy::Build, true),
             (options(true, false, Some(Policy::Always)), &PULLED, Policy::Always, true),
+            (Options::delivered(), &always, Policy::Delivered, true),
             (options(false, true, None), &Source { policy: Policy::Build, ..BUILT }, Policy::Missing, false),
         ] {
             assert_eq!(

@@ -38,7 +38,7 @@ pub(super) async fn wanted<E: Engine>(
             Policy::Missing if options.pull.is_some() && !service.source.builds => {
                 engine.image(&service.image).await?.is_none()
             }
-            Policy::Missing | Policy::Never => false,
+            Policy::Missing | Policy::Never | Policy::Delivered => false,
         };
         if pulls {
             let group = if service.source.builds { &mut refresh.try_pull } else { &mut refresh.pull };
@@ -63,7 +63,7 @@ pub(super) fn policy_of_creation(
 ) -> Option<Policy> {
     let sources = services.iter().filter_map(|name| Some(&project.services.get(name)?.source));
     let policies: Vec<_> = sources.map(|source| options.policy(source)).collect();
-    if options.pull == Some(Policy::Never) {
+    if matches!(options.pull, Some(Policy::Never | Policy::Delivered)) {
         return options.pull;
     }
     let refreshed = policies.iter().any(|policy| !matches!(policy, Policy::Missing | Policy::Never));
@@ -130,9 +130,13 @@ pub(super) fn note(plan: &Plan, changed: &BTreeMap<ContainerId, ChangedImage>, r
     }
 }
 
-/// Tells that what would be built or pulled is not in a dry run, if there is anything of that kind.
-pub(super) fn note_dry_run(refresh: &Refresh, reporter: &dyn Reporter) {
-    if !refresh.is_empty() {
+/// Tells that what would be built, pulled or sent is not in a dry run, if there is anything of that kind.
+pub(super) fn note_dry_run(refresh: &Refresh, options: &Options, reporter: &dyn Reporter) {
+    if options.pull == Some(Policy::Delivered) {
+        reporter.report(&Event::Note(
+            "a dry run neither builds nor sends: new images that come of it may mean more updates than are shown",
+        ));
+    } else if !refresh.is_empty() {
         reporter.report(&Event::Note(
             "a dry run neither builds nor pulls: new images that come of it may mean more updates than are shown",
         ));

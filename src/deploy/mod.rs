@@ -6,6 +6,7 @@
 mod aftermath;
 mod condition;
 mod definitions;
+pub mod delivery;
 mod dependencies;
 mod dependents;
 mod exchange;
@@ -96,7 +97,7 @@ pub async fn preview<E: Engine, C: Compose>(
 ) -> Result<Preview, Failure> {
     let Survey { project, containers, options, mut plan } = survey(engine, compose, request).await?;
     let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
-    images::note_dry_run(&refresh.map_err(engine_failure)?, reporter);
+    images::note_dry_run(&refresh.map_err(engine_failure)?, &request.images, reporter);
     images::note(&plan, &options.changed_images, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &containers, request, reporter).await?;
     Ok(Preview { plan, containers })

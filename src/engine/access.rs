@@ -7,6 +7,7 @@
 
 mod explain;
 mod gateway;
+pub mod room;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use anyhow::{Context, anyhow};
 use tokio_util::sync::CancellationToken;
 
 use self::gateway::{Dial, Gateway, Line};
+use self::room::Room;
 use super::api::Api;
 use super::endpoint::{Endpoint, Selection};
 use super::{Error, ErrorKind};
@@ -92,6 +94,12 @@ impl Access {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Which engine it is.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Connects to the engine.
@@ -184,6 +192,18 @@ impl Link {
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Whether ssh watches over the way to the engine, so that [`Link::lost`] is cancelled soon after it is cut.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Who to ask for the room on the engine's host, if ssh leads there.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        self.connection.as_ref().map(Room::on)
     }
 
     /// Says so if a failure is due to a lost connection.

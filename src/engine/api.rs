@@ -9,9 +9,11 @@
 //! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
 
 mod archive;
+pub mod content;
 mod copy;
 mod events;
 mod http;
+pub mod images;
 mod logs;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@
 //! | `rolling_back` | `service`, `replicas` |
 //! | `evidence` | `service`, `container`, `logs` (lines), `probe` |
 //! | `orphan_removed` | `container`, `took_ms` |
+//! | `image` | `image`, `step`, and what belongs to the step |
+//! | `transferred` | `sent`, `held` (numbers of images), `bytes` (on the link), `took_ms`, `dry_run` |
 //! | `note`, `warning` | `message` |
 //! | `prepared` | `services`, `took_ms` |
 //! | `finished` | `updated`, `unchanged`, `took_ms` |
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::transfer::Transfer;
 use super::{Event, Reporter, Step, console, words};
 use crate::deploy::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::engine::Container;
@@ -142,6 +145,7 @@ fn object(event: &Event<'_>) -> Value {
         Event::OrphanRemoved { container, took } => {
             json!({ "event": "orphan_removed", "container": container, "took_ms": milliseconds(*took) })
         }
+        Event::Transfer(event) => transfer(event),
         Event::Note(message) => json!({ "event": "note", "message": message }),
         Event::Warning(message) => json!({ "event": "warning", "message": message }),
         Event::Prepared { services, took } => {
@@ -185,6 +189,38 @@ fn step(step: &Step<'_>) -> Value {
         Step::Restored => json!({ "step": "restored" }),
         Step::AddressChanged { from, to } => json!({ "step": "address_changed", "from": from, "to": to }),
     }
+}
+
+/// What happens to an image on its way. Sizes are in bytes.
+fn transfer(event: &Transfer<'_>) -> Value {
+    let (image, mut object) = match event {
+        Transfer::Held { image } => (image, json!({ "step": "held" })),
+        Transfer::Named { image } => (image, json!({ "step": "named" })),
+        Transfer::Begun { image, layers, kept } => {
+            (image, json!({ "step": "sending", "layers": layers, "kept": kept }))
+        }
+        Transfer::Progress { image, taken, total, sent, elapsed } => {
+            let took = milliseconds(*elapsed);
+            (image, json!({ "step": "progress", "taken": taken, "total": total, "sent": sent, "took_ms": took }))
+        }
+        Transfer::Whole { image, why } => (image, json!({ "step": "whole", "why": why })),
+        Transfer::Sent { image, layers, kept, left_out, bytes, took } => {
+            let took = milliseconds(*took);
+            let object = json!({
+                "step": "sent", "layers": layers, "kept": kept, "left_out": left_out, "bytes": bytes, "took_ms": took,
+            });
+            (image, object)
+        }
+        Transfer::Finished { sent, held, bytes, took, dry_run } => {
+            let took = milliseconds(*took);
+            return json!({
+                "event": "transferred",
+                "sent": sent, "held": held, "bytes": bytes, "took_ms": took, "dry_run": dry_run,
+            });
+        }
+    };
+    extend(&mut object, json!({ "event": "image", "image": image }));
+    object
 }
 
 fn planned(plan: &Plan, containers: &[Container]) -> Value {
@@ -322,6 +358,24 @@ mod tests {
                 assert_eq!(object["elapsed_ms"], 1500, "{object}");
             }
         }
+    }
+
+    #[test]
+    fn images_on_their_way_are_told_of_one_by_one() {
+        let took = Duration::from_millis(2100);
+        let sent = Transfer::Sent { image: "shop/web", layers: 8, kept: 7, left_out: 549, bytes: 12, took };
+        assert_eq!(
+            object(&Event::Transfer(sent)),
+            json!({
+                "event": "image", "image": "shop/web", "step": "sent",
+                "layers": 8, "kept": 7, "left_out": 549, "bytes": 12, "took_ms": 2100,
+            })
+        );
+        let all = Transfer::Finished { sent: 1, held: 2, bytes: 12, took, dry_run: false };
+        assert_eq!(
+            object(&Event::Transfer(all)),
+            json!({ "event": "transferred", "sent": 1, "held": 2, "bytes": 12, "took_ms": 2100, "dry_run": false })
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod plan;
 #[cfg(test)]
 mod recorded;
 pub mod terminal;
+pub mod transfer;
 mod words;
 
 use std::fmt;
@@ -90,6 +91,8 @@ pub enum Event<'a> {
         /// The output of its last health probe, raw; empty if there is none.
         probe: &'a str,
     },
+    /// Something happened to an image on its way to another engine.
+    Transfer(transfer::Transfer<'a>),
     /// Something the user should know but need not act on at once.
     Note(&'a str),
     /// Something the user should act on.

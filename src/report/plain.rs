@@ -5,26 +5,33 @@
 //! `warning`), then a colon. Quotations, such as a container's output, are indented and have a gutter, so that they can
 //! never pass for a line of kerek's own.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::plan::{self, PlanStyle};
+use super::transfer::{self, Transfer};
 use super::{Event, Reporter, console, words};
 use crate::compose::duration;
 
 /// Columns that quotations are indented by, as wide as the time before other lines.
 const INDENT: &str = "         ";
 
+/// Time between two lines about the progress of the same image.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Writes lines to standard error.
 #[derive(Debug)]
 pub struct Plain {
     begin: Instant,
+    /// When progress was told last.
+    progress: Cell<Option<Instant>>,
 }
 
 impl Plain {
     /// The run begins now.
     #[must_use]
     pub fn new() -> Self {
-        Self { begin: Instant::now() }
+        Self { begin: Instant::now(), progress: Cell::new(None) }
     }
 }
 
@@ -36,6 +43,16 @@ impl Default for Plain {
 
 impl Reporter for Plain {
     fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Transfer(Transfer::Begun { .. }) => self.progress.set(Some(Instant::now())),
+            Event::Transfer(Transfer::Progress { .. }) => {
+                if self.progress.get().is_some_and(|told| told.elapsed() < PROGRESS) {
+                    return;
+                }
+                self.progress.set(Some(Instant::now()));
+            }
+            _ => {}
+        }
         console::err(&render(&stamp(self.begin.elapsed()), INDENT, event));
     }
 }
@@ -109,6 +126,10 @@ pub(super) fn render(stamp: &str, indent: &str, event: &Event<'_>) -> String {
         Event::OrphanRemoved { container, took } => {
             block.about("orphans", &format!("{} removed after {}", words::safe(container), duration::format(*took)));
         }
+        Event::Transfer(event) => match transfer::line(event) {
+            (Some(image), what) => block.line(&format!("{image}: {what}")),
+            (None, what) => block.line(&what),
+        },
         Event::Note(message) => block.message("note", message),
         Event::Warning(message) => block.message("warning", message),
         Event::Prepared { services, took } => block.line(&words::prepared(*services, *took)),

@@ -17,6 +17,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use super::live::{self, Prospect, Row, Update};
 use super::paint::{Paint, columns, pad};
 use super::plan::{self, PlanStyle};
+use super::transfer::{self, Transfer};
 use super::{Event, Reporter, Step, words};
 use crate::compose::duration;
 use crate::deploy::plan::Plan;
@@ -50,6 +51,7 @@ struct State {
     title_width: usize,
     compose: Option<Live>,
     services: Vec<(ServiceName, Live)>,
+    transfer: Option<ProgressBar>,
 }
 
 impl State {
@@ -161,6 +163,29 @@ impl Terminal {
         }
     }
 
+    /// An image on its way has a line that is kept up to date; what has become of it stays.
+    fn transfer(&self, event: &Transfer<'_>) {
+        let (image, what) = transfer::line(event);
+        let text = image.map_or_else(|| what.clone(), |image| format!("{}  {what}", self.paint.strong(&image)));
+        if let Transfer::Begun { .. } | Transfer::Progress { .. } = event {
+            let mut state = self.state.borrow_mut();
+            let bar = state.transfer.get_or_insert_with(|| self.bars.add(spinner(self.ticks)));
+            bar.set_message(text);
+            bar.tick();
+            return;
+        }
+        if let Some(bar) = self.state.borrow_mut().transfer.take() {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        let sign = match event {
+            Transfer::Finished { .. } => String::new(),
+            Transfer::Whole { .. } => format!("{} ", self.paint.caution("!")),
+            _ => format!("{} ", self.paint.good("✔")),
+        };
+        self.print(&format!("{sign}{text}"));
+    }
+
     fn message(&self, prefix: &str, message: &str) {
         let (first, rest) = words::paragraph(message);
         self.print(&format!("{prefix} {first}"));
@@ -250,6 +275,7 @@ impl Reporter for Terminal {
                 let (sign, took) = (self.paint.good("✔"), duration::format(*took));
                 self.print(&format!("{sign} {title}  {} removed after {took}", words::safe(container)));
             }
+            Event::Transfer(event) => self.transfer(event),
             Event::Note(message) => self.message(&self.paint.notice("note:"), message),
             Event::Warning(message) => self.message(&self.paint.caution("warning:"), message),
             Event::Prepared { services, took } => {
@@ -274,10 +300,23 @@ impl Drop for Terminal {
     /// Work that is still open will not be finished.
     fn drop(&mut self) {
         let state = self.state.take();
+        if let Some(bar) = state.transfer {
+            bar.finish_and_clear();
+        }
         for live in state.compose.iter().chain(state.services.iter().map(|(_, live)| live)) {
             self.close(live, |row| row.given_up((self.now)(), self.paint));
         }
     }
+}
+
+/// A line for something that is not finished, whose text is as long as fits.
+fn spinner(ticks: bool) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is well-formed");
+    let bar = ProgressBar::new_spinner().with_style(style);
+    if ticks {
+        bar.enable_steady_tick(live::FRAME);
+    }
+    bar
 }
 
 /// A line that is kept up to date.

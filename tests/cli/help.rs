@@ -74,8 +74,7 @@ fn root_short() {
       deploy               Bring services to the state that the Compose files describe
       provision            Turn a fresh host into a container host (not in this version yet)
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
-      transfer-images      Send local images to another engine without a registry (not in this version
-                           yet)
+      transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
       help                 Explain kerek or one of its commands
 
@@ -120,8 +119,7 @@ fn root_long() {
       deploy               Bring services to the state that the Compose files describe
       provision            Turn a fresh host into a container host (not in this version yet)
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
-      transfer-images      Send local images to another engine without a registry (not in this version
-                           yet)
+      transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
       help                 Explain kerek or one of its commands
 
@@ -614,12 +612,22 @@ fn run_with_ssh_config_long() {
 #[test]
 fn transfer_images_short() {
     assert_snapshot!(help("transfer-images -h"), @"
-    Send local images to another engine without a registry (not in this version yet)
+    Send local images to another engine without a registry, only what it lacks
 
     Usage: kerek transfer-images [OPTIONS] [IMAGE]...
 
     Arguments:
       [IMAGE]...  Names of the images; `-` reads more of them from standard input, one a line
+
+    Options:
+          --force               Send all layers, whatever the destination has
+          --compress <HOW>      How to compress what is sent: auto, none, gzip, zstd (at a level that
+                                follows the link) or zstd:LEVEL [default: auto]
+          --platform <OS/ARCH>  Take the image for this platform, such as linux/arm64, where there are
+                                several
+          --progress <HOW>      How to show progress [possible values: auto, tty, plain, json, quiet]
+          --ansi <WHEN>         Whether to use colours and to move the cursor [possible values: never,
+                                always, auto]
 
     Engine options:
       -c, --context <NAME>              Use the engine that this Docker context points to
@@ -648,6 +656,8 @@ fn transfer_images_short() {
           Send two images to a server
       docker compose config --images | kerek -c production transfer-images -
           Send what the Compose files name to the engine of a context
+      kerek -c production --dry-run transfer-images shop/web
+          Tell how much would be sent
     ");
 }
 
@@ -656,16 +666,53 @@ fn transfer_images_long() {
     assert_snapshot!(help("transfer-images --help"), @"
     Send local images to another engine without a registry.
 
-    Images come from the engine of the current context and go to the one that --host or --context names,
-    over SSH for instance.
+    Images come from the engine that DOCKER_HOST, DOCKER_CONTEXT or the current context tells, and go to
+    the one that --host or --context names. Only layers that the destination lacks are sent. An image
+    gets its name there when all of it has arrived and been checked; until then, the name stands for
+    what it stood for before.
 
-    This version checks the command line and stops there; it says how to do the work by hand.
+    Names may have a tag, a digest, both or neither, or be IDs. They are the same on the destination,
+    except that Docker's classic stores know no digest of what came without a registry; a warning says
+    so.
 
     Usage: kerek transfer-images [OPTIONS] [IMAGE]...
 
     Arguments:
       [IMAGE]...
               Names of the images; `-` reads more of them from standard input, one a line
+
+    Options:
+          --force
+              Send all layers, whatever the destination has
+
+          --compress <HOW>
+              How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link) or
+              zstd:LEVEL
+
+              By default, nothing is compressed on the way to a socket on this machine, and zstd is used
+              on the way to another one. Say `zstd` if a socket on this machine leads to another one.
+
+              [default: auto]
+
+          --platform <OS/ARCH>
+              Take the image for this platform, such as linux/arm64, where there are several
+
+              By default, that is the platform of the destination; an image for another one is refused.
+
+          --progress <HOW>
+              How to show progress
+
+              Possible values:
+              - auto:  As `tty` on a terminal, else as `plain`
+              - tty:   Lines that are updated in place
+              - plain: One line after the other
+              - json:  One JSON object a line, for programs
+              - quiet: Nothing but errors
+
+          --ansi <WHEN>
+              Whether to use colours and to move the cursor
+
+              [possible values: never, always, auto]
 
     Engine options:
       -c, --context <NAME>
@@ -728,6 +775,8 @@ fn transfer_images_long() {
           Send two images to a server
       docker compose config --images | kerek -c production transfer-images -
           Send what the Compose files name to the engine of a context
+      kerek -c production --dry-run transfer-images shop/web
+          Tell how much would be sent
     ");
 }
 

@@ -74,10 +74,17 @@ pub(crate) fn command(program: &str, home: &Path) -> Command {
 /// Runs a command to its end, without any input.
 #[track_caller]
 pub(crate) fn run(command: Command) -> Output {
+    run_with(command, &[])
+}
+
+/// Runs a command to its end, with some standard input.
+#[track_caller]
+pub(crate) fn run_with(command: Command, stdin: &[u8]) -> Output {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     let name = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let output = assert_cmd::Command::from_std(command)
         .timeout(LIMIT)
+        .write_stdin(stdin)
         .output()
         .unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
     Output {

@@ -16,13 +16,19 @@
 //! - [`compose`]: which Compose there is.
 //! - [`hosts`]: throw-away hosts, reached over SSH.
 //! - [`tcp_proxy`]: makes a connection to one of them slow, narrow, stalled or cut.
+//! - [`engines`]: engines of a test's own, with every kind of store.
+//! - [`image_archives`]: images made to measure, and a look into those that engines save.
+//! - [`link`]: a socket that leads to another one, counts, and breaks on demand.
 //! - [`http`]: what the programs of the harness (`programs/`) have in common.
 
 pub(crate) mod command;
 pub(crate) mod compose;
+pub(crate) mod engines;
 pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod http;
+pub(crate) mod image_archives;
+pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod podman;
 pub(crate) mod prober;

@@ -6,14 +6,15 @@
 
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -34,13 +35,21 @@ const IDLE: usize = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     client: Client<Socket, Full<Bytes>>,
+    socket: Arc<Path>,
 }
 
 impl Http {
     /// A client for the socket at a path; connects when first used.
     pub(super) fn new(socket: &Path) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build(Socket(socket.into()));
-        Self { client }
+        let socket: Arc<Path> = socket.into();
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build(Socket(Arc::clone(&socket)));
+        Self { client, socket }
+    }
+
+    /// The path of the socket.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Sends `GET path` and reads the whole answer. `call` is what the user is told on failure.
@@ -91,6 +100,41 @@ impl Http {
         let body = serde_json::to_vec(body).map_err(|error| garbled(call, &error))?;
         let response = self.send(call, Method::POST, path, Full::from(body)).await?;
         accepted_body(call, response).await
+    }
+
+    /// Sends `POST path` with a tar archive that is still being made, and reads the whole answer. The connection is used
+    /// for nothing else: dropping the future ends it, and an archive that fails half-way never looks whole.
+    pub(super) async fn upload<B>(&self, call: &str, path: &str, archive: B) -> Result<Answer>
+    where
+        B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
+    {
+        let begin = Instant::now();
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| transport_error(call, &error))?;
+        let connected = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = connected.map_err(|error| transport_error(call, &error))?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(HOST, "engine")
+            .header(CONTENT_TYPE, "application/x-tar")
+            .body(archive)
+            .map_err(|error| garbled(call, &error))?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(|error| transport_error(call, &error))?;
+            Answer::read(call, response).await
+        };
+        let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
+        let mut connected = true;
+        let result = loop {
+            tokio::select! {
+                result = &mut exchange => break result,
+                // How it has ended is told by the exchange.
+                _ = &mut connection, if connected => connected = false,
+            }
+        };
+        let status = result.as_ref().map_or(0, |answer| answer.status.as_u16());
+        tracing::debug!(path, status, elapsed = ?begin.elapsed(), "{call}");
+        result
     }
 
     async fn send(&self, call: &str, method: Method, path: &str, body: Full<Bytes>) -> Result<Response<Incoming>> {
@@ -145,6 +189,11 @@ impl Answer {
     /// Itself, unless the engine refused.
     pub(super) fn accepted(self) -> Result<Self> {
         if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }
+    }
+
+    /// The body as it came.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The body as JSON of the given type.

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+echo "Working on $(uname -s)"

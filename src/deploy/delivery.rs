@@ -1,0 +1,67 @@
+//! Images for a deployment that are made elsewhere: what the project names is built and pulled on one engine, so that it
+//! can be sent to the one that is deployed to.
+//!
+//! An image that only the latter has needs no delivery. Nothing is built that would be refused afterwards.
+
+use std::collections::BTreeSet;
+
+use anyhow::anyhow;
+
+use super::{Request, Survey, engine_failure, images, survey};
+use crate::compose::Compose;
+use crate::compose::images::{Policy, Refresh};
+use crate::engine::Engine;
+use crate::error::Failure;
+use crate::images::reference::ImageName;
+use crate::names::ServiceName;
+use crate::text::escape;
+
+/// An engine, and the Compose that talks to it.
+#[derive(Debug)]
+pub struct Place<'a, E, C> {
+    /// The engine.
+    pub engine: &'a E,
+    /// Compose for it.
+    pub compose: &'a C,
+}
+
+/// Builds and pulls at `from` what a deployment at `to` needs, as the request says. Returns the names of all images that
+/// are to be sent; one that is at neither place is among them, so that its absence is noticed.
+pub async fn gather<E: Engine, F: Engine, C: Compose, D: Compose>(
+    from: &Place<'_, E, C>,
+    to: &Place<'_, F, D>,
+    request: &Request,
+) -> Result<Vec<ImageName>, Failure> {
+    let Survey { project, options, .. } = survey(to.engine, to.compose, request).await?;
+    let considered: Vec<_> =
+        options.considered.iter().filter_map(|name| Some((name, project.services.get(name)?))).collect();
+    let wanted = images::wanted(from.engine, &project, &options.considered, &request.images).await;
+    let mut refresh = wanted.map_err(engine_failure)?;
+    let mut delivered = BTreeSet::new();
+    for (name, service) in considered {
+        let image = &service.image;
+        if is_in(&refresh, name) || from.engine.image(image).await.map_err(engine_failure)?.is_some() {
+            delivered.insert(image);
+        } else if to.engine.image(image).await.map_err(engine_failure)?.is_none() {
+            delivered.insert(image);
+            if service.source.builds && !request.images.no_build {
+                refresh.build.insert(name.clone());
+            } else if request.images.policy(&service.source) != Policy::Never {
+                refresh.pull.insert(name.clone());
+            }
+        }
+    }
+    if !refresh.is_empty() {
+        from.compose.refresh(&refresh).await?;
+    }
+    let parse = |name: &String| {
+        ImageName::parse(name).map_err(|reason| {
+            Failure::from(anyhow!("the Compose files name an image \"{}\", which is no name: {reason}", escape(name)))
+        })
+    };
+    delivered.into_iter().map(parse).collect()
+}
+
+fn is_in(refresh: &Refresh, service: &ServiceName) -> bool {
+    [&refresh.build, &refresh.pull, &refresh.try_pull].iter().any(|services| services.contains(service))
+}

@@ -1,0 +1,147 @@
+//! Engines of a test's own beside the machine's: Docker with each of its stores, and podman. They need root, live
+//! in a network of their own, keep all they have in a temporary folder, and end with the test.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::command::{self, Output};
+
+/// How an engine keeps images.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Store {
+    Overlay2,
+    Containerd,
+    Podman,
+}
+
+/// Time for an engine to start or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An engine.
+#[derive(Debug)]
+pub(crate) struct OtherEngine {
+    pub(crate) store: Store,
+    directory: tempfile::TempDir,
+    /// In the order in which they have been started.
+    children: Vec<Child>,
+}
+
+impl OtherEngine {
+    pub(crate) fn start(store: Store) -> Self {
+        assert!(rustix::process::geteuid().is_root(), "engines of their own need root");
+        // Sockets have short paths.
+        let directory = tempfile::Builder::new().prefix("kerek-test-").tempdir_in("/tmp").expect("temporary folder");
+        let mut engine = Self { store, directory, children: Vec::new() };
+        match store {
+            Store::Overlay2 | Store::Containerd => engine.start_docker(),
+            Store::Podman => engine.start_podman(),
+        }
+        engine.wait_for("the engine", || engine.docker(&["version"], &[]).code == Some(0));
+        engine
+    }
+
+    fn start_docker(&mut self) {
+        let containerd = self.path("containerd.sock");
+        let mut command = apart("containerd");
+        command.arg("--root").arg(self.path("containerd")).arg("--state").arg(self.path("containerd-state"));
+        command.arg("--address").arg(&containerd);
+        self.spawn(command, "containerd");
+        self.wait_for("containerd", || containerd.exists());
+        let features = format!("{{\"features\":{{\"containerd-snapshotter\":{}}}}}", self.store == Store::Containerd);
+        fs::write(self.path("daemon.json"), features).expect("a file");
+        let mut command = apart("dockerd");
+        command.arg("--config-file").arg(self.path("daemon.json")).arg("--data-root").arg(self.path("data"));
+        command.arg("--exec-root").arg(self.path("exec")).arg("--pidfile").arg(self.path("dockerd.pid"));
+        command.arg("--containerd").arg(containerd).arg("--host").arg(self.host());
+        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        let driver = if self.store == Store::Containerd { "overlayfs" } else { "overlay2" };
+        command.args(["--storage-driver", driver]);
+        self.spawn(command, "dockerd");
+    }
+
+    fn start_podman(&mut self) {
+        let mut command = apart("podman");
+        command.arg("--root").arg(self.path("data")).arg("--runroot").arg(self.path("exec"));
+        command.args(["system", "service", "--time", "0"]).arg(self.host());
+        self.spawn(command, "podman");
+    }
+
+    fn spawn(&mut self, mut command: Command, name: &str) {
+        let log = File::create(self.path(&format!("{name}.log"))).expect("a file");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name} is needed (see scripts/setup.sh): {error}"));
+        self.children.push(child);
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what} did not come up in {}", self.directory.path().display());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("engine.sock")
+    }
+
+    /// Its address.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Runs the docker command against it with some standard input.
+    pub(crate) fn docker(&self, arguments: &[&str], stdin: &[u8]) -> Output {
+        docker(Some(&self.host()), arguments, stdin)
+    }
+
+    /// The files that it keeps for the time of a load.
+    pub(crate) fn temporary_files(&self) -> Vec<PathBuf> {
+        let folder = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        folder(&self.path("data/tmp")).collect()
+    }
+}
+
+impl Drop for OtherEngine {
+    fn drop(&mut self) {
+        while let Some(mut child) = self.children.pop() {
+            let pid = rustix::process::Pid::from_child(&child);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let deadline = Instant::now() + PATIENCE;
+            while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        // Podman leaves its folder mounted on itself.
+        let _ = Command::new("umount").arg(self.path("data/overlay")).stderr(Stdio::null()).status();
+    }
+}
+
+/// A program in a network of its own: a second engine next to the machine's would tear down the bridges and firewall rules
+/// that it takes for its own.
+fn apart(program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--", program]);
+    command
+}
+
+/// Runs the docker command against an engine (the tests' own if `None`) with some standard input.
+pub(crate) fn docker(host: Option<&str>, arguments: &[&str], stdin: &[u8]) -> Output {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let mut command = command::command("docker", home.path());
+    if let Some(host) = host {
+        command.env("DOCKER_HOST", host);
+    }
+    command.args(arguments);
+    command::run_with(command, stdin)
+}
