@@ -9,6 +9,8 @@ mod support;
 mod endpoints;
 #[path = "remote/faults.rs"]
 mod faults;
+#[path = "remote/files.rs"]
+mod files;
 #[path = "remote/limits.rs"]
 mod limits;
 #[path = "remote/site.rs"]

@@ -27,6 +27,24 @@ fn forwarding_is_not_needed() {
 }
 
 #[test]
+fn without_forwarding_few_sessions_are_enough() {
+    for sessions in [1, 3] {
+        let limit = format!("MaxSessions {sessions}");
+        let narrow = ["--sshd", &limit, "--sshd", "MaxStartups 1:100:1", "--sshd", "AllowStreamLocalForwarding no"];
+        let site = Site::docker(&narrow);
+        for version in ["1", "2"] {
+            let before = site.host.logins();
+            site.deploy(version).success();
+            assert_eq!(site.running(), [version; 3]);
+            // As many as it takes for six sessions.
+            let logins = site.host.logins() - before;
+            assert!((2..=6_usize.div_ceil(sessions)).contains(&logins), "{logins}: {}", site.host.sshd_log());
+            site.assert_tidy();
+        }
+    }
+}
+
+#[test]
 fn sudo_does_where_the_socket_is_not_for_the_user() {
     let site = Site::docker(&["--user", "deploy", "--no-docker-group"]);
     site.deploy("1").success();
