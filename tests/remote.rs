@@ -13,6 +13,8 @@ mod faults;
 mod files;
 #[path = "remote/limits.rs"]
 mod limits;
+#[path = "remote/roads.rs"]
+mod roads;
 #[path = "remote/site.rs"]
 mod site;
 #[path = "remote/tunnel.rs"]

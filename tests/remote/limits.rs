@@ -1,6 +1,10 @@
 //! What an sshd may forbid, and what a login shell may be.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use crate::site::Site;
+use crate::support::command;
 
 /// Deploys two versions with two dozen replicas, each over one login.
 fn deploys(options: &[&str]) {
@@ -42,6 +46,30 @@ fn without_forwarding_few_sessions_are_enough() {
             site.assert_tidy();
         }
     }
+}
+
+#[test]
+fn who_may_not_log_in_again_reads_why() {
+    let site = Site::docker(&["--sshd", "MaxSessions 1", "--sshd", "AllowStreamLocalForwarding no"]);
+    let once = site.path("once");
+    // A road that can be taken once.
+    let road = format!(
+        "#!/bin/bash\nmkdir {} || exit 1\nexec 3<>/dev/tcp/127.0.0.1/{}\ncat <&3 &\ncat >&3\nkill $!\n",
+        once.display(),
+        site.host.address().port()
+    );
+    fs::write(site.path("road"), road).expect("should write file");
+    let config = fs::read_to_string(site.host.ssh_config()).expect("should read SSH configuration");
+    let config = format!("{config}    ProxyCommand bash {}\n", site.path("road").display());
+    fs::write(site.path("ssh_config"), config).expect("should write SSH configuration");
+    let begin = Instant::now();
+    let deploy = site.deploy_command("1", &site.path("ssh_config"), &["--host", &site.address()]);
+    let output = command::run(deploy).exits(1);
+    assert!(output.stderr.contains("Hint: The host forwards no sockets and allows too few sessions"), "{output}");
+    assert!(output.stderr.contains("MaxSessions"), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(60), "{output}");
+    assert!(site.running().is_empty(), "{output}");
+    site.assert_tidy();
 }
 
 #[test]
