@@ -11,6 +11,7 @@ use std::time::Duration;
 use openssh::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Remote, start};
 use super::diagnosis::Target;
@@ -32,6 +33,8 @@ pub struct Sessions {
     /// The one that there always is.
     first: Arc<Session>,
     target: Target,
+    /// Cancelled when the first one has ended.
+    lost: CancellationToken,
     state: Mutex<State>,
     /// Held by who logs in.
     growing: tokio::sync::Mutex<()>,
@@ -74,8 +77,14 @@ impl Sessions {
     /// Sessions over a connection, and over further ones if need be, whose sockets are put into a folder.
     #[must_use]
     pub fn new(connection: &Connection, folder: PathBuf) -> Self {
-        let (first, target) = (connection.session(), connection.target().clone());
-        Self { first, target, state: Mutex::default(), growing: tokio::sync::Mutex::default(), folder }
+        Self {
+            first: connection.session(),
+            target: connection.target().clone(),
+            lost: connection.lost().clone(),
+            state: Mutex::default(),
+            growing: tokio::sync::Mutex::default(),
+            folder,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,12 +172,14 @@ impl Sessions {
             }
         }
         tracing::debug!("too few sessions: logging in again");
-        match Connection::again(&self.target, &self.folder).await {
-            Ok(connection) => {
+        let again = Connection::again(&self.target, &self.folder);
+        match self.lost.run_until_cancelled(again).await {
+            None => Err("the connection has ended".to_owned()),
+            Some(Ok(connection)) => {
                 self.state().connections.push(connection);
                 Ok(())
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 let words = format!("a further login failed: {failure}");
                 self.state().refusal = Some(words.clone());
                 Err(words)
