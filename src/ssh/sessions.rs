@@ -93,19 +93,19 @@ impl Sessions {
 
     /// Starts a command, through the user's login shell, whichever that is. Fails with the reason why not now.
     pub async fn start(self: &Arc<Self>, command: &str) -> Result<Counted, String> {
-        let (refusal, known) = match self.attempt(command).await {
-            Err((_, known)) if self.is_short() => {
-                sleep(MOMENT).await;
-                match self.attempt(command).await {
-                    Err((refusal, _)) => (refusal, known),
-                    Ok(counted) => return Ok(counted),
-                }
-            }
-            Err((refusal, _)) => return Err(refusal),
-            Ok(counted) => return Ok(counted),
+        let known = match self.attempt(command).await {
+            Err((_, known)) if self.is_short() => known,
+            result => return result.map_err(|(refusal, _)| refusal),
         };
-        self.grow(known).await.map_err(|words| format!("{refusal}; {words}"))?;
-        self.attempt(command).await.map_err(|(refusal, _)| refusal)
+        sleep(MOMENT).await;
+        // By now all are counted that were let in before.
+        match self.attempt(command).await {
+            Err((refusal, _)) if self.is_short() => {
+                self.grow(known).await.map_err(|words| format!("{refusal}; {words}"))?;
+                self.attempt(command).await.map_err(|(refusal, _)| refusal)
+            }
+            result => result.map_err(|(refusal, _)| refusal),
+        }
     }
 
     /// Runs a command that reads `input` to its end. Returns what it prints.
@@ -180,7 +180,9 @@ impl Sessions {
                 Ok(())
             }
             Some(Err(failure)) => {
-                let words = format!("a further login failed: {failure}");
+                let failure = failure.to_string();
+                let lines: Vec<_> = failure.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+                let words = format!("a further login failed: {}", lines.join("; "));
                 self.state().refusal = Some(words.clone());
                 Err(words)
             }

@@ -64,7 +64,7 @@ fn who_may_not_log_in_again_reads_why() {
     fs::write(site.path("ssh_config"), config).expect("should write SSH configuration");
     let begin = Instant::now();
     let deploy = site.deploy_command("1", &site.path("ssh_config"), &["--host", &site.address()]);
-    let output = command::run(deploy).exits(1);
+    let output = command::run(deploy).exits(3);
     assert!(output.stderr.contains("Hint: The host forwards no sockets and allows too few sessions"), "{output}");
     assert!(output.stderr.contains("MaxSessions"), "{output}");
     assert!(begin.elapsed() < Duration::from_secs(60), "{output}");
