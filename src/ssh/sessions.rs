@@ -1,7 +1,7 @@
 //! Programs that run on a host, several at a time.
 //!
 //! An sshd allows so many sessions a login (ten, unless it is told otherwise). That is enough for kerek. Where it allows but
-//! a few, [`Sessions`] logs in again, without a question, until there are [`ENOUGH`] altogether; beyond that, who wants one
+//! a few, [`Sessions`] logs in again, without a question, until there are `ENOUGH` altogether; beyond that, who wants one
 //! more has to wait for another one's end.
 
 use std::path::PathBuf;
