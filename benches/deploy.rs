@@ -10,11 +10,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use figures::{Figure, median, seconds, timed};
 use kerek::engine::api::Api;
 use kerek::engine::{Engine, Health};
 use kerek::names::ProjectName;
 use support::project::Project;
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "../tests/support/mod.rs"]
 #[expect(dead_code, reason = "the benchmark needs but a part of it")]
 mod support;
@@ -33,14 +36,6 @@ services:
 /// Rounds per measurement of an update.
 const ROUNDS: usize = 5;
 
-/// A figure with what it may be at most.
-struct Figure {
-    what: String,
-    measured: String,
-    target: String,
-    met: bool,
-}
-
 fn main() -> ExitCode {
     // `cargo bench` passes `--bench`; there is nothing to choose.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("should start");
@@ -53,12 +48,7 @@ fn main() -> ExitCode {
     figures.push(version());
     figures.push(size());
 
-    println!("\n{}\n", machine());
-    println!("| what | measured | target | |\n|---|---|---|---|");
-    for Figure { what, measured, target, met } in &figures {
-        println!("| {what} | {measured} | {target} | {} |", if *met { "met" } else { "**missed**" });
-    }
-    if figures.iter().all(|figure| figure.met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    figures::print(&figures)
 }
 
 /// Replacing all replicas of a service one by one, over what the engine itself needs for it.
@@ -193,36 +183,6 @@ fn size() -> Figure {
         target: "≤ 12 MB".into(),
         met: bytes <= 12_000_000,
     }
-}
-
-fn machine() -> String {
-    let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().expect("should run");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    format!(
-        "kerek {}, Docker {}, Compose {}, Linux {}, {} CPUs",
-        env!("CARGO_PKG_VERSION"),
-        output("docker", &["version", "--format", "{{.Server.Version}}"]),
-        output("docker", &["compose", "version", "--short"]),
-        output("uname", &["-r"]),
-        std::thread::available_parallelism().map_or(0, usize::from),
-    )
-}
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let begin = Instant::now();
-    work();
-    begin.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.2} s", duration.as_secs_f64())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "to one decimal")]

@@ -9,8 +9,12 @@ mod support;
 mod endpoints;
 #[path = "remote/faults.rs"]
 mod faults;
+#[path = "remote/files.rs"]
+mod files;
 #[path = "remote/limits.rs"]
 mod limits;
+#[path = "remote/roads.rs"]
+mod roads;
 #[path = "remote/site.rs"]
 mod site;
 #[path = "remote/tunnel.rs"]

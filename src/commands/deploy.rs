@@ -71,7 +71,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
+            Box::pin(deploy::deploy(&engine, &compose, &request, &*reporter, &cancel)).await
         };
         link.end(result.await).await
     };

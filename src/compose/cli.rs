@@ -12,7 +12,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use serde_json::Value;
 
+use super::delivered::{self, Delivered, Otherwise};
 use super::images::{Policy, Refresh};
 use super::{Compose, Creation, HookRun, Loaded, Project, Rehearsal, hashing, model, rehearsal, unnamed, variables};
 use crate::cancel::Cancel;
@@ -114,14 +116,29 @@ impl<'a> ComposeCli<'a> {
         self.command().args(TELLING)
     }
 
-    /// A call of Compose on the user's files, but without the container names of some services.
-    async fn without_names(&self, services: &BTreeSet<ServiceName>) -> Result<Command, Failure> {
+    /// A call of Compose on what the user's files say of services, but without the container names of some, and with
+    /// files that are not to be mounted.
+    async fn altered(
+        &self,
+        services: impl Iterator<Item = &ServiceName>,
+        unnamed: &BTreeSet<ServiceName>,
+        delivered: &Delivered,
+    ) -> Result<Command, Failure> {
         // Named, so that they are there even if their profiles are not enabled.
-        let names = services.iter().map(ToString::to_string);
+        let names = services.map(ToString::to_string);
         let model = self.config(std::iter::once("--".to_owned()).chain(names)).await?;
         let project = model::parse(&model).map_err(anyhow::Error::new)?;
-        let input = unnamed::input(&model, &project, services).map_err(anyhow::Error::new)?;
-        Ok(self.bare_command().args(self.options.arguments()).args(["--file=-", "--profile=*"]).input(input))
+        let model = unnamed::model(&model, &project, unnamed).map_err(anyhow::Error::new)?;
+        Ok(self.fed(model, delivered, Otherwise::StandIn))
+    }
+
+    /// A call of Compose on a model of kerek's making.
+    fn fed(&self, mut model: Value, delivered: &Delivered, otherwise: Otherwise) -> Command {
+        let variables = delivered::put(&mut model, delivered, otherwise);
+        let command = self.bare_command().args(self.options.arguments()).args(["--file=-", "--profile=*"]);
+        // JSON is YAML.
+        let command = command.input(model.to_string());
+        variables.into_iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     /// Turns a failed child into a failure with a way out.
@@ -304,10 +321,15 @@ impl Compose for ComposeCli<'_> {
         }
     }
 
-    async fn up(&self, scale: &BTreeMap<ServiceName, u32>) -> Result<(), Failure> {
+    async fn up(&self, scale: &BTreeMap<ServiceName, u32>, delivered: &Delivered) -> Result<(), Failure> {
+        let command = if delivered.is_empty() {
+            self.command()
+        } else {
+            self.altered(scale.keys(), &BTreeSet::new(), delivered).await?
+        };
         let scales = scale.iter().map(|(service, number)| format!("--scale={service}={number}"));
-        let command = self
-            .telling()
+        let command = command
+            .args(TELLING)
             .args(["up", "--detach", "--no-deps"])
             .args(scales)
             .arg("--")
@@ -365,7 +387,13 @@ impl Compose for ComposeCli<'_> {
             _ => &["create"],
         };
         let scales = creation.scale.iter().map(|(service, number)| format!("--scale={service}={number}"));
-        let command = if creation.unnamed { self.without_names(&creation.services).await? } else { self.command() };
+        let Creation { services, delivered, .. } = creation;
+        let none = BTreeSet::new();
+        let command = if creation.unnamed || !delivered.is_empty() {
+            self.altered(services.iter(), if creation.unnamed { services } else { &none }, delivered).await?
+        } else {
+            self.command()
+        };
         let command = command
             .args(TELLING)
             .args(verb)
@@ -375,21 +403,19 @@ impl Compose for ComposeCli<'_> {
             .args(creation.no_build.then_some("--no-build"))
             .args(scales)
             .arg("--")
-            .args(creation.services.iter().map(ToString::to_string));
+            .args(services.iter().map(ToString::to_string));
         self.work(command).await
     }
 
     async fn run_hook(&self, run: &HookRun<'_>) -> Result<ContainerId, Failure> {
         let command = self
-            .bare_command()
-            .args(self.options.arguments())
+            .fed(run.hook.model(run.volumes_of), run.delivered, Otherwise::Mount)
             .args(TELLING)
-            .args(["--file=-", "--profile=*", "run", "--detach", "--no-deps"])
+            .args(["run", "--detach", "--no-deps"])
             .args(["--quiet-pull", "--label=com.docker.compose.hook=pre_start"])
             .arg(format!("--name={}", run.name))
             .arg("--")
-            .arg(run.service.to_string())
-            .input(run.hook.model(run.volumes_of));
+            .arg(run.service.to_string());
         let line = command.to_string();
         let output = self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
         let output = String::from_utf8_lossy(&output);

@@ -2,7 +2,8 @@
 //!
 //! Those with `file:` are mounted from the host when a container is created. Those with `content:` or `environment:` are
 //! copied into a container between its creation and its first start; the engine knows nothing of them. Paths, modes
-//! and owners are the ones that Compose 2.40 uses.
+//! and owners are the ones that Compose 2.40 uses. A file that the engine's host lacks can be copied, too: see
+//! [`MountedFile::delivered`].
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,16 @@ use serde::Deserialize;
 use super::unescape;
 use crate::engine::{Content, File};
 
+/// Permissions of files for which none are asked.
+const READABLE: u32 = 0o444;
+
 /// A service's configs and secrets, by how they reach a container.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Files {
     /// Files to copy in.
     pub copied: Vec<CopiedFile>,
-    /// Absolute paths in the container of files that are mounted from the host.
-    pub mounted: Vec<String>,
+    /// Files to mount from the host.
+    pub mounted: Vec<MountedFile>,
 }
 
 /// A file to copy into containers before they start.
@@ -25,9 +29,9 @@ pub struct Files {
 pub struct CopiedFile {
     /// Where it is defined, such as `configs.motd`.
     pub key: String,
-    /// The environment variable that holds its content, if one does.
-    pub variable: Option<String>,
-    /// The file; `None` if the variable is not set (or not known yet).
+    /// Where its content comes from.
+    pub origin: Origin,
+    /// What it holds; `None` if the variable is not set (or not known yet).
     pub content: Option<Content>,
     /// Its absolute path in the container.
     pub path: String,
@@ -39,18 +43,62 @@ pub struct CopiedFile {
     pub gid: Option<u32>,
 }
 
+/// Where the content of a file to copy comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// The Compose files.
+    Inline,
+    /// An environment variable.
+    Variable(String),
+    /// A file of this machine, by its absolute path.
+    File(String),
+}
+
+/// A file that is mounted from the host of the engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MountedFile {
+    /// Where it is defined, such as `configs.motd`.
+    pub key: String,
+    /// Its absolute path on the host.
+    pub source: String,
+    /// Its absolute path in the container.
+    pub path: String,
+    /// Permissions and owners that are asked for. Those of what is mounted are the host's, whatever is said here.
+    mode: Option<u32>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl MountedFile {
+    /// The same file, copied from this machine. Unless permissions are asked for, everybody may read it, and run it if
+    /// it is `executable`.
+    #[must_use]
+    pub fn delivered(&self, content: Content, executable: bool) -> CopiedFile {
+        CopiedFile {
+            key: self.key.clone(),
+            origin: Origin::File(self.source.clone()),
+            content: Some(content),
+            path: self.path.clone(),
+            mode: self.mode.unwrap_or(if executable { 0o555 } else { READABLE }),
+            uid: self.uid,
+            gid: self.gid,
+        }
+    }
+}
+
 impl CopiedFile {
     /// The name of the config whose definition Compose prints without its only key, because its content is empty, and
     /// would not read again.
     pub(super) fn emptied(&self) -> Option<&str> {
-        let empty = self.variable.is_none() && self.content.as_ref().is_some_and(|content| content.0.is_empty());
+        let empty = self.origin == Origin::Inline && self.content.as_ref().is_some_and(|content| content.0.is_empty());
         self.key.strip_prefix("configs.").filter(|_| empty)
     }
 
-    /// What is to be copied: nothing if it is empty (Compose leaves out empty ones), or if its content is unknown.
+    /// What is to be copied: nothing if its content is unknown, or empty where Compose leaves that out.
     #[must_use]
     pub fn file(&self) -> Option<File> {
-        let content = self.content.clone().filter(|content| !content.0.is_empty())?;
+        let stays_empty = matches!(self.origin, Origin::File(_));
+        let content = self.content.clone().filter(|content| stays_empty || !content.0.is_empty())?;
         Some(File { path: self.path.clone(), content, mode: self.mode, uid: self.uid, gid: self.gid })
     }
 }
@@ -80,6 +128,18 @@ enum Mode {
     Octal(String),
 }
 
+impl Mode {
+    /// The permissions, or what is wrong with them.
+    fn bits(&self) -> Result<u32, String> {
+        match self {
+            Self::Number(mode) => Ok(*mode),
+            Self::Octal(digits) => {
+                u32::from_str_radix(digits, 8).map_err(|_| format!("`{digits}` is not an octal number such as `0440`"))
+            }
+        }
+    }
+}
+
 /// A definition on the top level.
 #[derive(Deserialize)]
 pub(super) struct Definition {
@@ -104,13 +164,26 @@ impl Files {
         for reference in references {
             let Some(Some(definition)) = definitions.get(&reference.source) else { continue };
             let path = path(kind, &reference);
-            if definition.file.is_some() {
-                self.mounted.push(path);
+            if let Some(source) = &definition.file {
+                self.mounted.push(mounted(kind, &reference, source, path));
             } else if !definition.external {
                 self.copied.push(copied(kind, &reference, definition, path)?);
             }
         }
         Ok(())
+    }
+}
+
+fn mounted(kind: Kind, reference: &Reference, source: &str, path: String) -> MountedFile {
+    let id = |value: Option<&String>| value.and_then(|value| value.parse().ok());
+    MountedFile {
+        key: format!("{}.{}", kind.key(), reference.source),
+        source: unescape(source),
+        path,
+        // Compose takes no heed of them, so they need not be right.
+        mode: reference.mode.as_ref().and_then(|mode| mode.bits().ok()),
+        uid: id(reference.uid.as_ref()),
+        gid: id(reference.gid.as_ref()),
     }
 }
 
@@ -123,15 +196,10 @@ fn copied(kind: Kind, reference: &Reference, definition: &Definition, path: Stri
             .map(|value| value.parse().map_err(|_| mistake(part, format!("`{value}` is not a number"))))
             .transpose()
     };
-    let mode = match &reference.mode {
-        None => 0o444,
-        Some(Mode::Number(mode)) => *mode,
-        Some(Mode::Octal(digits)) => u32::from_str_radix(digits, 8)
-            .map_err(|_| mistake("mode", format!("`{digits}` is not an octal number such as `0440`")))?,
-    };
+    let mode = reference.mode.as_ref().map_or(Ok(READABLE), Mode::bits).map_err(|problem| mistake("mode", problem))?;
     Ok(CopiedFile {
         key: format!("{key}.{}", reference.source),
-        variable: definition.environment.clone(),
+        origin: definition.environment.clone().map_or(Origin::Inline, Origin::Variable),
         content: match &definition.environment {
             Some(_) => None,
             // Compose does not print empty content.

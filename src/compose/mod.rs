@@ -5,6 +5,7 @@
 
 pub mod cli;
 mod definitions;
+pub mod delivered;
 pub mod duration;
 pub mod files;
 mod hashing;
@@ -21,6 +22,7 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
+use delivered::Delivered;
 use files::Files;
 use hooks::Hooks;
 use policy::{Drain, UpdatePolicy};
@@ -59,6 +61,8 @@ pub struct Service {
     pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
     /// Settings of which only one container can make use at a time.
     pub exclusive: Vec<Exclusive>,
+    /// Paths of the engine's host that its containers mount.
+    pub binds: Vec<Bind>,
     /// Other services whose containers its own cannot outlive, by the key that says so: they share namespaces
     /// (`network_mode`, `ipc` or `pid` of `service:…`) or volumes (`volumes_from`).
     pub joins: BTreeMap<&'static str, BTreeSet<ServiceName>>,
@@ -84,6 +88,17 @@ pub struct Exclusive {
     pub key: String,
     /// Its value, for people.
     pub value: String,
+}
+
+/// A file or folder of the engine's host in a container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bind {
+    /// The key within the service, such as `volumes[0]`.
+    pub key: String,
+    /// Its absolute path on the host.
+    pub source: String,
+    /// Its absolute path in the container.
+    pub target: String,
 }
 
 /// The two ways a replica can be replaced.
@@ -116,7 +131,7 @@ pub trait Compose {
 
     /// Has Compose itself bring services up to date, in its own way: it stops what it replaces. `scale` is the number
     /// of containers each is to have.
-    async fn up(&self, scale: &BTreeMap<ServiceName, u32>) -> Result<(), crate::error::Failure>;
+    async fn up(&self, scale: &BTreeMap<ServiceName, u32>, delivered: &Delivered) -> Result<(), crate::error::Failure>;
 
     /// Names of all services in the files, also of those whose profiles are not enabled.
     async fn all_services(&self) -> Result<BTreeSet<ServiceName>, crate::error::Failure>;
@@ -176,6 +191,8 @@ pub struct Creation {
     pub quiet_pull: bool,
     /// Whether to fail rather than to build an image.
     pub no_build: bool,
+    /// Files that Compose is not to mount.
+    pub delivered: Delivered,
 }
 
 /// A `pre_start` hook to run.
@@ -189,6 +206,8 @@ pub struct HookRun<'a> {
     pub name: &'a str,
     /// The container whose volumes it sees.
     pub volumes_of: &'a crate::names::ContainerId,
+    /// Files that Compose is to copy, and not to mount.
+    pub delivered: &'a Delivered,
 }
 
 /// A value as it is meant: Compose prints each `$` twice, so that its output can be read as a Compose file again.

@@ -16,7 +16,7 @@ use super::images::{Policy, Source};
 use super::order::{Condition, Dependency};
 use super::policy::{Drain, FailureAction, UpdatePolicy};
 use super::pre_start::PreStart;
-use super::{Exclusive, Order, Project, Service, definitions, duration};
+use super::{Bind, Exclusive, Order, Project, Service, definitions, duration, unescape};
 use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// The condition that another service has done its work.
@@ -131,6 +131,7 @@ fn service(
     networks: &BTreeMap<String, NetworkName>,
 ) -> Result<Service, Error> {
     let exclusive = exclusive(&wire);
+    let binds = binds(&wire.volumes);
     let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
     Ok(Service {
@@ -151,6 +152,7 @@ fn service(
             .collect::<Result<_, Error>>()?,
         aliases: aliases(name, wire.networks, networks),
         exclusive,
+        binds,
         joins,
         may_complete: wire.restart.as_deref() == Some("no"),
         must_complete: false,
@@ -197,6 +199,17 @@ fn dependency(name: &ServiceName, other: &str, wire: &wire::Dependency) -> Resul
         }
     };
     Ok(Dependency { condition, restart: wire.restart, optional: wire.required == Some(false) })
+}
+
+/// Paths of the host that are mounted.
+fn binds(volumes: &[wire::Mount]) -> Vec<Bind> {
+    let binds = volumes.iter().enumerate().filter(|(_, mount)| mount.kind == "bind");
+    binds
+        .filter_map(|(index, mount)| {
+            let source = unescape(mount.source.as_deref()?);
+            Some(Bind { key: format!("volumes[{index}]"), source, target: unescape(&mount.target) })
+        })
+        .collect()
 }
 
 /// Settings that old and new container cannot both have.
@@ -360,6 +373,8 @@ mod wire {
         pub(super) build: Option<IgnoredAny>,
         pub(super) pull_policy: Option<String>,
         #[serde(default)]
+        pub(super) volumes: Vec<Mount>,
+        #[serde(default)]
         pub(super) volumes_from: Vec<String>,
         pub(super) scale: Option<u32>,
         pub(super) deploy: Option<Deploy>,
@@ -411,6 +426,15 @@ mod wire {
     }
 
     #[derive(Deserialize)]
+    pub(super) struct Mount {
+        #[serde(rename = "type")]
+        pub(super) kind: String,
+        pub(super) source: Option<String>,
+        #[serde(default)]
+        pub(super) target: String,
+    }
+
+    #[derive(Deserialize)]
     pub(super) struct Port {
         pub(super) published: Option<String>,
         pub(super) target: u16,
@@ -448,6 +472,7 @@ impl Service {
             depends_on: BTreeMap::new(),
             aliases: BTreeMap::new(),
             exclusive: Vec::new(),
+            binds: Vec::new(),
             joins: BTreeMap::new(),
             may_complete: false,
             must_complete: false,
@@ -500,16 +525,20 @@ mod tests {
 
     #[test]
     fn reads_files() {
-        let yaml = "name: shop\nservices:\n  web:\n    image: web:1\n    configs:\n    - source: inline\n    - {source: inline, target: etc/x, uid: \"12\", gid: \"\", mode: \"0640\"}\n    - {source: mounted, target: /m}\n    - {source: elsewhere}\n    secrets:\n    - {source: key, mode: 256}\n    - {source: key, target: other}\nconfigs:\n  inline: {name: shop_inline, content: \"cost: 5$$\"}\n  mounted: {file: /host/m}\n  elsewhere: {external: true}\nsecrets:\n  key: {environment: KEY}\n";
+        let yaml = "name: shop\nservices:\n  web:\n    image: web:1\n    configs:\n    - source: inline\n    - {source: inline, target: etc/x, uid: \"12\", gid: \"\", mode: \"0640\"}\n    - {source: mounted, target: /m}\n    - {source: elsewhere}\n    secrets:\n    - {source: key, mode: 256}\n    - {source: key, target: other}\nconfigs:\n  inline: {name: shop_inline, content: \"cost: 5$$\"}\n  mounted: {file: /host/$$m}\n  elsewhere: {external: true}\nsecrets:\n  key: {environment: KEY}\n";
         let project = parse(yaml).expect("valid");
         let files = &project.services[&ServiceName::new("web")].files;
         let paths: Vec<_> = files.copied.iter().map(|file| (file.path.as_str(), file.mode)).collect();
         let secrets = [("/run/secrets/key", 0o400), ("/run/secrets/other", 0o444)];
         assert_eq!(paths, [&[("/inline", 0o444), ("/etc/x", 0o640)], secrets.as_slice()].concat());
-        assert_eq!(files.mounted, ["/m"]);
+        let mounted: Vec<_> = files.mounted.iter().map(|file| [&*file.key, &*file.source, &*file.path]).collect();
+        assert_eq!(mounted, [["configs.mounted", "/host/$m", "/m"]]);
+        let delivered = files.mounted[0].delivered(crate::engine::Content(Vec::new()), true);
+        assert_eq!(delivered.file().map(|file| (file.mode, file.uid)), Some((0o555, None)));
         let file = files.copied[1].file().expect("content");
         assert_eq!((file.content.0.as_slice(), file.uid, file.gid), (b"cost: 5$".as_slice(), Some(12), None));
-        assert_eq!((files.copied[2].variable.as_deref(), files.copied[2].file()), (Some("KEY"), None));
+        assert_eq!(files.copied[2].origin, super::super::files::Origin::Variable("KEY".to_owned()));
+        assert_eq!(files.copied[2].file(), None);
 
         for (wrong, message) in [
             ("640x", "services.web.configs.inline.mode: `640x` is not an octal number such as `0440`"),

@@ -78,17 +78,15 @@ impl PreStart {
             .collect()
     }
 
-    /// The text to feed to Compose for a hook that is to see the volumes of a container.
-    #[must_use]
-    pub fn model(&self, container: &ContainerId) -> String {
+    /// The model to feed to Compose for a hook that is to see the volumes of a container.
+    pub(super) fn model(&self, container: &ContainerId) -> Value {
         let mut model = self.model.clone();
         if let Some(spec) = model["services"][&self.service].as_object_mut()
             && let Some(from) = spec.entry("volumes_from").or_insert_with(|| json!([])).as_array_mut()
         {
             from.push(json!(format!("container:{container}")));
         }
-        // JSON is YAML.
-        model.to_string()
+        model
     }
 }
 
@@ -162,10 +160,7 @@ mod tests {
     #[test]
     fn hooks_get_what_is_not_their_services_own() {
         let hooks = PreStart::all(&model(), "web", "web:1").expect("valid");
-        let models: Vec<Value> = hooks
-            .iter()
-            .map(|hook| serde_json::from_str(&hook.model(&ContainerId::new("1f3a"))).expect("JSON"))
-            .collect();
+        let models: Vec<Value> = hooks.iter().map(|hook| hook.model(&ContainerId::new("1f3a"))).collect();
         let shared = json!({
             "ipc": "service:db", "networks": {"default": {"priority": 3}}, "volumes_from": ["container:1f3a"],
         });

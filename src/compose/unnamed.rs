@@ -11,7 +11,7 @@ use crate::names::ServiceName;
 
 /// Compose's own rendering of a project, `yaml`, without the container names of some services. Beyond that it means the
 /// same, and Compose can read it.
-pub(super) fn input(yaml: &str, project: &Project, services: &BTreeSet<ServiceName>) -> Result<String, Error> {
+pub(super) fn model(yaml: &str, project: &Project, services: &BTreeSet<ServiceName>) -> Result<Value, Error> {
     let mut model: Value = from_yaml(yaml)?;
     // Compose prints empty configs, but refuses to read them. Their content is not its business.
     let files = project.services.values().flat_map(|service| &service.files.copied);
@@ -29,8 +29,7 @@ pub(super) fn input(yaml: &str, project: &Project, services: &BTreeSet<ServiceNa
             definitions.entry(name.as_str()).or_insert_with(|| json!({ "image": "none", "scale": 0 }));
         }
     }
-    // JSON is YAML.
-    Ok(model.to_string())
+    Ok(model)
 }
 
 #[cfg(test)]
@@ -42,8 +41,7 @@ mod tests {
     fn only_the_given_services_lose_their_names() {
         let yaml = "name: shop\nservices:\n  a:\n    image: a\n    container_name: the-a\n    command: [\"$$HOME\"]\n    depends_on:\n      c: {condition: service_started, required: false}\n  b:\n    image: b\n    container_name: the-b\n    configs: [{source: empty}]\nconfigs:\n  empty: {name: shop_empty}\n";
         let project = parse(yaml).expect("valid");
-        let text = input(yaml, &project, &BTreeSet::from([ServiceName::new("a")])).expect("valid");
-        let model: Value = serde_json::from_str(&text).expect("JSON");
+        let model = model(yaml, &project, &BTreeSet::from([ServiceName::new("a")])).expect("valid");
         assert_eq!(model.pointer("/services/a/container_name"), None);
         assert_eq!(model.pointer("/services/b/container_name"), Some(&json!("the-b")));
         assert_eq!(model.pointer("/services/a/command/0"), Some(&json!("$$HOME")), "dollars stay escaped");

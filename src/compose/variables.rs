@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Project;
+use super::files::{CopiedFile, Origin};
 use crate::engine::Content;
 
 /// The character before `=` in ASCII, and the one after it: no shell lets either be part of a name.
@@ -30,14 +31,18 @@ const DEFAULT_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose
 /// The variables that hold contents of a project's files.
 pub(super) fn wanted(project: &Project) -> BTreeSet<String> {
     let files = project.services.values().flat_map(|service| &service.files.copied);
-    files.filter_map(|file| file.variable.clone()).collect()
+    let variable = |file: &CopiedFile| match &file.origin {
+        Origin::Variable(name) => Some(name.clone()),
+        Origin::Inline | Origin::File(_) => None,
+    };
+    files.filter_map(variable).collect()
 }
 
 /// Gives each file the content of its variable.
 pub(super) fn fill(project: &mut Project, values: &BTreeMap<String, Content>) {
     let files = project.services.values_mut().flat_map(|service| &mut service.files.copied);
     for file in files {
-        if let Some(variable) = &file.variable {
+        if let Origin::Variable(variable) = &file.origin {
             file.content = values.get(variable).cloned();
         }
     }

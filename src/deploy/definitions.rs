@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
-use crate::compose::{Compose, Project, Rehearsal};
+use crate::compose::{Compose, Project, Rehearsal, delivered};
 use crate::engine::{Container, Definitions};
 use crate::error::{Failure, Kind};
 use crate::names::{NetworkName, ServiceName};
@@ -76,7 +76,7 @@ pub(super) async fn replace<C: Compose>(
         wanted.unwrap_or_else(|| u32::try_from(there).unwrap_or(u32::MAX).max(1))
     };
     let scale = project.services.keys().filter(attached).map(|name| (name.clone(), count(name))).collect();
-    compose.up(&scale).await.map_err(|failure| {
+    compose.up(&scale, &delivered::of(project)).await.map_err(|failure| {
         let kind = if failure.kind == Kind::Unchanged { Kind::Incomplete } else { failure.kind };
         Failure { kind, ..failure }
             .hint("The network may be gone, and containers on it may be stopped. Run the same command again.")

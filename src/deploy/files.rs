@@ -1,5 +1,6 @@
 //! Configs and secrets that the engine knows nothing of: refusing what cannot work, copying them into new containers, and
-//! noticing that their content has changed, which Compose's config hash does not see.
+//! noticing that their content has changed, which Compose's config hash does not see. Files of this machine that its
+//! engine lacks are among them, see [`super::elsewhere`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -7,47 +8,47 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use futures_util::future;
 
-use super::plan::{Plan, Slot};
+use super::plan::Plan;
 use crate::compose::Project;
-use crate::compose::files::CopiedFile;
+use crate::compose::files::{CopiedFile, Origin};
 use crate::engine::{self, Container, Engine, ErrorKind, Found, State};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
+use crate::text::escape;
 
 /// Larger files are not compared: nobody has them in a variable or a Compose file.
-const MOST_COMPARED: usize = 4 << 20;
+pub(super) const MOST_COMPARED: usize = 4 << 20;
 
 /// Containers whose files have other contents than they are to have, with the paths of these files.
 pub(super) type Changes = BTreeMap<ContainerId, BTreeSet<String>>;
 
 /// Fails if containers are to come in that cannot get their files.
 pub(super) fn refuse(project: &Project, plan: &Plan) -> Result<(), Failure> {
-    let growing =
-        plan.services.iter().filter(|service| service.slots.iter().any(|slot| Slot::successor(slot).is_some()));
-    for name in growing.map(|service| &service.service) {
+    for name in plan.growing() {
         let Some(service) = project.services.get(name) else { continue };
         for file in &service.files.copied {
-            if file.content.is_none() {
-                return Err(unset(name, file));
+            if let (Origin::Variable(variable), None) = (&file.origin, &file.content) {
+                return Err(unset(name, &file.key, variable));
             }
             if service.read_only && file.file().is_some() {
                 let error = anyhow!(
                     "services.{name}.read_only: the root filesystem is read-only, so {} cannot be copied into it",
                     file.key
                 );
-                return Err(Failure::new(Kind::Unchanged, error).hint(format!(
-                    "Put the content into a file, and name it in `{}.file`: that is mounted.",
-                    file.key
-                )));
+                let hint = match &file.origin {
+                    Origin::File(source) => {
+                        format!("Put {} on the engine's host, at that path: it is then mounted.", escape(source))
+                    }
+                    _ => format!("Put the content into a file, and name it in `{}.file`: that is mounted.", file.key),
+                };
+                return Err(Failure::new(Kind::Unchanged, error).hint(hint));
             }
         }
     }
     Ok(())
 }
 
-fn unset(service: &ServiceName, file: &CopiedFile) -> Failure {
-    let key = &file.key;
-    let variable = file.variable.as_deref().unwrap_or_default();
+fn unset(service: &ServiceName, key: &str, variable: &str) -> Failure {
     let error = anyhow!("services.{service}: the environment variable {variable}, the content of {key}, is not set");
     Failure::new(Kind::Unchanged, error).hint(format!("Set {variable} where kerek is called, or in an env file."))
 }
@@ -92,7 +93,7 @@ pub(super) async fn changes<E: Engine>(
     let looks = comparable.flat_map(|(container, service)| {
         let copied =
             service.files.copied.iter().filter_map(CopiedFile::file).map(|file| (file.path, Some(file.content)));
-        let mounted = service.files.mounted.iter().map(|path| (path.clone(), None));
+        let mounted = service.files.mounted.iter().map(|file| (file.path.clone(), None));
         copied.chain(mounted).map(move |(path, wanted)| async move {
             let limit = if wanted.is_some() { MOST_COMPARED } else { 0 };
             let Some(found) = look(engine, &container.id, &path, limit).await? else { return Ok(None) };

@@ -9,6 +9,7 @@ mod definitions;
 pub mod delivery;
 mod dependencies;
 mod dependents;
+mod elsewhere;
 mod exchange;
 mod files;
 mod followers;
@@ -38,11 +39,12 @@ use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Reason};
-use crate::compose::{self, Compose, Loaded, Project, order};
+use crate::compose::{self, Compose, Loaded, Project, delivered, order};
 use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 use crate::report::{Event, Reporter};
+use elsewhere::Missing;
 use exchange::Context;
 use plan::{Options, Plan};
 
@@ -143,7 +145,7 @@ pub async fn deploy<E: Engine, C: Compose>(
         if later.is_empty() || request.no_start {
             break;
         }
-        (project, before) = observe(engine, compose, &request.services).await?;
+        (project, before, _) = observe(engine, compose, &request.services).await?;
         options = Options { considered: later, renew_volumes: options.renew_volumes, ..Options::default() };
         (rest, _) = rehearsal::plan(compose, &mut project, &before, &mut options).await?;
     }
@@ -170,38 +172,42 @@ struct Survey {
 }
 
 async fn survey<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Survey, Failure> {
-    let (mut project, containers) = observe(engine, compose, &request.services).await?;
+    let (mut project, containers, missing) = observe(engine, compose, &request.services).await?;
     let mut options = options(engine, &project, &containers, request).await?;
     let (mut plan, rehearsal) = rehearsal::plan(compose, &mut project, &containers, &mut options).await?;
+    elsewhere::refuse(&project, &plan, &missing)?;
     files::refuse(&project, &plan)?;
     plan.networks = definitions::check(&rehearsal, &containers, request.recreate_networks)?;
     Ok(Survey { project, containers, options, plan })
 }
 
-/// Reads the project with its config hashes, and the containers there are.
+/// Reads the project with its config hashes, and the containers there are. Also returns what it would mount and cannot.
 async fn observe<E: Engine, C: Compose>(
     engine: &E,
     compose: &C,
     services: &[ServiceName],
-) -> Result<(Project, Vec<Container>), Failure> {
+) -> Result<(Project, Vec<Container>, Missing), Failure> {
     let mut loaded = compose.load(services).await?;
     let name = loaded.project.name.clone();
-    let list = async { engine.containers(&name).await.map_err(engine_failure) };
+    let look = async {
+        tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(engine_failure)
+    };
     let joins = loaded.project.services.values().any(|service| !service.joins.is_empty());
-    let (hashes, containers) = if joins {
-        let containers = list.await?;
-        (compose.hashes(&loaded, &representatives(&loaded, &containers)).await?, containers)
+    let (hashes, (containers, mut missing)) = if joins {
+        let (containers, missing) = look.await?;
+        (compose.hashes(&loaded, &representatives(&loaded, &containers)).await?, (containers, missing))
     } else {
         // Nobody waits for the engine while Compose computes.
         let none = BTreeMap::new();
-        tokio::try_join!(compose.hashes(&loaded, &none), list)?
+        tokio::try_join!(compose.hashes(&loaded, &none), look)?
     };
+    elsewhere::deliver(&mut loaded.project, &mut missing);
     for (name, hash) in hashes {
         if let Some(service) = loaded.project.services.get_mut(&name) {
             service.config_hash = hash;
         }
     }
-    Ok((loaded.project, containers))
+    Ok((loaded.project, containers, missing))
 }
 
 /// The container that each service stands for where another service joins it: the one that Compose chooses, too.
@@ -281,13 +287,14 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
     async fn make(&self, project: Project, before: &[Container], plan: Plan) -> Result<(), Failure> {
         let name = project.name.clone();
         let services = project.services.clone();
+        let delivered = delivered::of(&project);
         let (plan, containers) = self.prepare(project, before, plan).await?;
         if self.request.no_start {
             return Ok(());
         }
         let hub = watch::Hub::new();
         let named: BTreeSet<_> = self.request.services.iter().cloned().collect();
-        let launcher = pre_start::Launcher(self.compose);
+        let launcher = pre_start::Launcher { compose: self.compose, delivered: &delivered };
         let context = Context {
             engine: self.engine,
             project: &name,

@@ -235,6 +235,12 @@ impl Plan {
         self.services.iter().all(ServicePlan::is_empty)
     }
 
+    /// The services that containers are to come in of.
+    pub fn growing(&self) -> impl Iterator<Item = &ServiceName> {
+        let grows = |service: &&ServicePlan| service.slots.iter().any(|slot| slot.successor().is_some());
+        self.services.iter().filter(grows).map(|service| &service.service)
+    }
+
     /// The containers that an earlier step has created and that are to come in.
     pub fn adopted(&self) -> impl Iterator<Item = &ContainerId> {
         let successors = self.services.iter().flat_map(|service| &service.slots).filter_map(Slot::successor);

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::condition::is_serving;
 use super::exchange::{Context, EVIDENCE_LINES, Failed};
 use super::plan::{ServicePlan, Successor};
+use crate::compose::delivered::Delivered;
 use crate::compose::pre_start::PreStart;
 use crate::compose::{Compose, HookRun};
 use crate::engine::{self, Container, Engine, ErrorKind, State};
@@ -38,7 +39,10 @@ pub(super) trait Launch: fmt::Debug {
 }
 
 /// Has Compose start them.
-pub(super) struct Launcher<'a, C>(pub(super) &'a C);
+pub(super) struct Launcher<'a, C> {
+    pub(super) compose: &'a C,
+    pub(super) delivered: &'a Delivered,
+}
 
 impl<C> fmt::Debug for Launcher<'_, C> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +58,9 @@ impl<C: Compose> Launch for Launcher<'_, C> {
         name: String,
         volumes_of: &'a ContainerId,
     ) -> LocalBoxFuture<'a, Result<ContainerId, Failure>> {
-        async move { self.0.run_hook(&HookRun { service, hook, name: &name, volumes_of }).await }.boxed_local()
+        let Self { compose, delivered } = self;
+        async move { compose.run_hook(&HookRun { service, hook, name: &name, volumes_of, delivered }).await }
+            .boxed_local()
     }
 }
 

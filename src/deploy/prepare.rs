@@ -10,7 +10,7 @@ use futures_util::future;
 use super::condition::can_be_steered;
 use super::plan::Plan;
 use super::{Request, images, naming, traffic};
-use crate::compose::{Creation, Project, order};
+use crate::compose::{Creation, Project, delivered, order};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::{ProjectName, ServiceName};
 use crate::report::{Event, Reporter};
@@ -66,6 +66,7 @@ pub(super) fn creations(project: &Project, plan: &Plan, existing: &[Container], 
             pull,
             quiet_pull: request.images.quiet_pull,
             no_build: request.images.no_build,
+            delivered: delivered::of(project),
         }
     };
     let creations = [(named, false), (unnamed, true)].into_iter().filter(|(services, _)| !services.is_empty());

@@ -11,14 +11,15 @@ pub mod room;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio_util::sync::CancellationToken;
 
-use self::gateway::{Dial, Gateway, Line};
+use self::gateway::{Dial, Gateway, Line, NotNow};
 use self::room::Room;
-use super::api::Api;
+use super::api::{Api, Run, Shell};
 use super::endpoint::{Endpoint, Selection};
 use super::{Error, ErrorKind};
 use crate::cancel::{Cancel, Reason};
@@ -27,6 +28,7 @@ use crate::process::Command;
 use crate::ssh::connection::{Connection, Remote};
 use crate::ssh::destination::Destination;
 use crate::ssh::remote_socket::RemoteSocket;
+use crate::ssh::sessions::{Counted, Sessions};
 use crate::ssh::wrapper::folder;
 
 /// Bytes that leave room for the names of sockets in the folder: systems take 103 altogether.
@@ -53,6 +55,8 @@ pub struct Access {
 #[derive(Debug)]
 pub struct Link {
     gateway: Option<Gateway>,
+    /// Those over the connection.
+    sessions: Option<Arc<Sessions>>,
     connection: Option<Connection>,
     lost: CancellationToken,
 }
@@ -107,7 +111,7 @@ impl Access {
         match (&self.endpoint, &self.folder) {
             (Endpoint::Ssh(destination), Some(folder)) => self.connect_ssh(destination, folder, cancel).await,
             (Endpoint::Unix(_), _) | (_, None) => match Api::connect(&self.socket).await {
-                Ok(api) => Ok((api, Link { gateway: None, connection: None, lost: CancellationToken::new() })),
+                Ok(api) => Ok((api, Link::direct())),
                 Err(error) => Err(explain::local(error, &self.socket).await),
             },
             (Endpoint::Tcp(_) | Endpoint::Other(_), Some(_)) => self.connect_by_client(cancel).await,
@@ -121,9 +125,12 @@ impl Access {
         cancel: &Cancel,
     ) -> Result<(Api, Link), Failure> {
         let connection = Connection::open(destination, self.ssh_config.as_deref(), folder, cancel).await?;
-        let mut link = Link { gateway: None, lost: connection.lost().clone(), connection: Some(connection) };
+        let sessions = Arc::new(Sessions::new(&connection, folder.to_owned()));
+        let lost = connection.lost().clone();
+        let mut link =
+            Link { gateway: None, sessions: Some(Arc::clone(&sessions)), lost, connection: Some(connection) };
         let connected = tokio::select! {
-            connected = self.reach(&mut link) => connected,
+            connected = self.reach(&mut link, &sessions) => connected,
             () = cancel.requested() => Err(interrupted(cancel)),
         };
         match connected {
@@ -137,11 +144,12 @@ impl Access {
     }
 
     /// Forwards the engine's socket, or dials it, whichever works.
-    async fn reach(&self, link: &mut Link) -> Result<Api, Failure> {
+    async fn reach(&self, link: &mut Link, sessions: &Arc<Sessions>) -> Result<Api, Failure> {
         let Some(connection) = &link.connection else { return Err(no_answer(&self.endpoint, &[])) };
         let target = connection.target();
         let question = RemoteSocket::question(target.destination.socket(), self.podman);
         let remote = RemoteSocket::parse(&connection.run(&question).await?.stdout, target)?;
+        let shell = shell(sessions, remote.prefix());
         if let Some(path) = remote.to_forward() {
             connection.forward(&self.socket, path).await?;
             match Api::connect(&self.socket).await {
@@ -149,23 +157,25 @@ impl Access {
                     tracing::debug!("the socket cannot be forwarded: {error}");
                     connection.unforward(&self.socket, path).await;
                 }
-                result => return result.map_err(|error| Failure::new(Kind::Unchanged, error)),
+                Ok(api) => return Ok(api.with_shell(shell)),
+                Err(error) => return Err(Failure::new(Kind::Unchanged, error)),
             }
         }
         let command = remote.dial(target)?;
         tracing::debug!("dialling with `{command}`");
-        let start = connection.starter();
+        let sessions = Arc::clone(sessions);
         let dial: Dial = Box::new(move || {
-            let started = start(command.clone());
-            Box::pin(
-                async move { started.await.map(remote_line).map_err(|error| crate::text::escape(&error.to_string())) },
-            )
+            let (sessions, command) = (Arc::clone(&sessions), command.clone());
+            Box::pin(async move {
+                let started = sessions.start(&command).await;
+                started.map(remote_line).map_err(|words| NotNow { words, short: sessions.shortage().is_some() })
+            })
         });
-        self.dial(link, dial).await
+        Ok(self.dial(link, dial).await?.with_shell(shell))
     }
 
     async fn connect_by_client(&self, cancel: &Cancel) -> Result<(Api, Link), Failure> {
-        let mut link = Link { gateway: None, connection: None, lost: CancellationToken::new() };
+        let mut link = Link::direct();
         let words = self.client.clone();
         let dial: Dial = Box::new(move || {
             let mut words = words.iter().cloned();
@@ -188,6 +198,11 @@ impl Access {
 }
 
 impl Link {
+    /// To an engine whose socket needs nobody.
+    fn direct() -> Self {
+        Self { gateway: None, sessions: None, connection: None, lost: CancellationToken::new() }
+    }
+
     /// Cancelled when nothing can be reached any more.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
@@ -203,11 +218,17 @@ impl Link {
     /// Who to ask for the room on the engine's host, if ssh leads there.
     #[must_use]
     pub fn room(&self) -> Option<Room> {
-        self.connection.as_ref().map(Room::on)
+        self.sessions.as_ref().map(Room::on)
     }
 
-    /// Says so if a failure is due to a lost connection.
+    /// Says so if a failure is due to a lost connection, or to one that is too narrow.
     fn explain(&self, failure: Failure) -> Failure {
+        if let Some(shortage) = self.sessions.as_ref().and_then(|sessions| sessions.shortage()) {
+            return failure.hint(format!(
+                "The host forwards no sockets and allows too few sessions, and {shortage}. In its sshd_config, allow \
+                 `AllowStreamLocalForwarding`, or raise `MaxSessions` to 10."
+            ));
+        }
         let Some(connection) = self.connection.as_ref().filter(|_| self.lost.is_cancelled()) else {
             return failure;
         };
@@ -240,6 +261,9 @@ impl Link {
     /// Ends connections, and waits for that a moment.
     pub async fn close(self) {
         drop(self.gateway);
+        if let Some(sessions) = self.sessions {
+            sessions.close().await;
+        }
         if let Some(connection) = self.connection {
             connection.close().await;
         }
@@ -266,13 +290,23 @@ fn podman_client(selection: &Selection, endpoint: &Endpoint) -> Vec<OsString> {
     vec![selection.program.clone(), "--url".into(), url.into(), "system".into(), "dial-stdio".into()]
 }
 
-fn remote_line(remote: Remote) -> Line {
-    let Remote { stdin, stdout, stderr, child } = remote;
-    Line { input: Box::new(stdin), output: Box::new(stdout), words: Box::new(stderr), run: Box::new(child) }
+/// Runs commands on the host, preceded by a prefix.
+fn shell(sessions: &Arc<Sessions>, prefix: &'static str) -> Shell {
+    let sessions = Arc::clone(sessions);
+    let run: Box<Run> = Box::new(move |command, input| {
+        let sessions = Arc::clone(&sessions);
+        Box::pin(async move { sessions.ask(&command, &input).await })
+    });
+    Shell { prefix, run: run.into() }
 }
 
-fn local_line(command: Command) -> Result<Line, String> {
-    let (running, streams) = command.start().map_err(|error| error.to_string())?;
+fn remote_line(counted: Counted) -> Line {
+    let Counted { remote: Remote { stdin, stdout, stderr, child }, place } = counted;
+    Line { input: Box::new(stdin), output: Box::new(stdout), words: Box::new(stderr), run: Box::new((child, place)) }
+}
+
+fn local_line(command: Command) -> Result<Line, NotNow> {
+    let (running, streams) = command.start().map_err(|error| NotNow::passing(error.to_string()))?;
     Ok(Line {
         input: Box::new(streams.stdin),
         output: Box::new(streams.stdout),

@@ -15,10 +15,12 @@ mod events;
 mod http;
 pub mod images;
 mod logs;
+mod paths;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ use self::copy::Creation;
 use self::events::{Lines, Message};
 use self::http::{Answer, Http, garbled, transport_error};
 use self::logs::Tail;
+pub use self::paths::{Run, Shell};
 use self::wire::{Connect, Created, Disconnect, Ended, Inspection, Listed, PROJECT_LABEL, SERVICE_LABEL, Stats};
 use super::{
     Action, Attachment, Container, Definitions, Engine, Error, Event, Exec, ExecOutcome, File, Found, Image, Result,
@@ -69,6 +72,8 @@ pub struct Api {
     http: Http,
     version: Version,
     podman: bool,
+    /// Runs commands on the engine's host, where that is possible.
+    shell: Option<Shell>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -94,7 +99,14 @@ impl Api {
                 ),
             });
         }
-        Ok(Self { http, version: version.min(MAX_VERSION), podman: answer.headers.contains_key("libpod-api-version") })
+        let podman = answer.headers.contains_key("libpod-api-version");
+        Ok(Self { http, version: version.min(MAX_VERSION), podman, shell: None })
+    }
+
+    /// Lets it run commands on the engine's host, as the one whose engine it is: the API does not tell everything.
+    #[must_use]
+    pub fn with_shell(self, shell: Shell) -> Self {
+        Self { shell: Some(shell), ..self }
     }
 
     /// A path of the API, under the agreed version.
@@ -346,6 +358,14 @@ impl Engine for Api {
         let archive = archive.map_err(|error| transport_error(&call, error.as_ref()))?.to_bytes();
         let content = archive::unpack(&archive, limit).map_err(|error| garbled(&call, &error))?;
         Ok(Some(Found { modified: stat.modified, content }))
+    }
+
+    async fn lacking(&self, paths: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        match &self.shell {
+            Some(shell) if self.podman => Ok(shell.lacking(paths).await),
+            None if self.podman => Ok(BTreeSet::new()),
+            _ => self.refused_to_mount(paths).await,
+        }
     }
 
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {

@@ -8,7 +8,7 @@ mod behaviour;
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -329,6 +329,10 @@ impl Engine for Fake {
 
     async fn read_file(&self, id: &ContainerId, path: &str, _limit: usize) -> Result<Option<Found>> {
         self.read(format!("read {path} in {id}"), |_| None).await
+    }
+
+    async fn lacking(&self, _: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        self.read("paths".to_owned(), |_| BTreeSet::new()).await
     }
 
     async fn events(&self, project: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {

@@ -12,7 +12,7 @@ pub mod endpoint;
 pub(crate) mod fake;
 pub mod patient;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -78,6 +78,9 @@ pub trait Engine {
     /// In place of something mounted from the host, this is what is on the host now, which need not be what the
     /// container was started with.
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>>;
+
+    /// Which of these absolute paths are not there on the engine's host. Those of which that cannot be told count as there.
+    async fn lacking(&self, paths: &BTreeSet<String>) -> Result<BTreeSet<String>>;
 
     /// What happens to a project's containers from now on. The subscription is established when this returns, so that
     /// nothing after it is missed; what happened in the second before may be repeated. The stream ends, or yields an

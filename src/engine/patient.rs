@@ -4,6 +4,7 @@
 //! that restarts: while it cannot be reached they are repeated. Calls that change something are tried once, since
 //! nobody knows whether a call without an answer took effect; finding out is for the caller, by looking.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::stream::LocalBoxStream;
@@ -142,6 +143,11 @@ impl<E: Engine> Engine for Patient<E> {
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
         let call = format!("read a file in container {}", id.short());
         read(&self.lost, call, async || self.engine.read_file(id, path, limit).await).await
+    }
+
+    async fn lacking(&self, paths: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let call = "look for paths on the engine's host".to_owned();
+        read(&self.lost, call, async || self.engine.lacking(paths).await).await
     }
 
     /// The deadline is for the subscription; the stream itself may be silent for as long as nothing happens.
@@ -293,6 +299,10 @@ mod tests {
             self.act().await.map(|()| None)
         }
 
+        async fn lacking(&self, _: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+            self.act().await.map(|()| BTreeSet::new())
+        }
+
         async fn events(&self, _: &ProjectName) -> Result<LocalBoxStream<'static, Result<Event>>> {
             self.act().await?;
             Ok(Box::pin(futures_util::stream::empty()))
@@ -333,6 +343,7 @@ mod tests {
         read!(received(&id()));
         read!(logs(&id(), 5));
         read!(read_file(&id(), "/x", 1));
+        read!(lacking(&BTreeSet::new()));
         read!(events(&project()));
     }
 

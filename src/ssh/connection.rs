@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -78,11 +79,29 @@ impl Connection {
         cancel: &Cancel,
     ) -> Result<Self, Failure> {
         let target = Target { destination: destination.clone(), config: config.map(Path::to_owned) };
+        let cancelled = async {
+            cancel.requested().await;
+            interrupted(cancel)
+        };
+        Self::log_in(target, folder, may_ask(), cancelled).await
+    }
+
+    /// Logs in where that has been done before. Nobody is asked anything.
+    pub async fn again(target: &Target, folder: &Path) -> Result<Self, Failure> {
+        Self::log_in(target.clone(), folder, false, std::future::pending()).await
+    }
+
+    async fn log_in(
+        target: Target,
+        folder: &Path,
+        asks: bool,
+        cancelled: impl Future<Output = Failure>,
+    ) -> Result<Self, Failure> {
+        let mut cancelled = pin!(cancelled);
         let directory = tempfile::Builder::new().prefix("ssh-").tempdir_in(folder);
         let directory = directory.with_context(|| format!("cannot make a folder in {}", folder.display()))?;
         let log = directory.path().join("log");
         let control = directory.path().join("master");
-        let asks = may_ask();
         let (mut running, streams) = master(&target, &control, &log, asks).start().map_err(not_started)?;
         let said = Said { log, stderr: Arc::default() };
         let listening = tokio::spawn(said.clone().listen(streams));
@@ -94,11 +113,11 @@ impl Connection {
                     let _ = timeout(GOODBYE, listening).await;
                     return Err(target.explain(&said.lines()));
                 }
-                () = cancel.requested() => {
+                failure = &mut cancelled => {
                     // If it is asking, it puts the terminal in order.
                     running.terminate();
                     running.end(GOODBYE).await;
-                    return Err(interrupted(cancel));
+                    return Err(failure);
                 }
                 () = sleep(LOOK) => {}
             }
@@ -133,20 +152,9 @@ impl Connection {
         }
     }
 
-    /// Starts a command on the host, likewise.
-    pub async fn start(&self, command: &str) -> Result<Remote, openssh::Error> {
-        start(Arc::clone(&self.session), command).await
-    }
-
-    /// What [`Connection::start`] does, for those who may outlive this.
-    pub fn starter(
-        &self,
-    ) -> impl Fn(String) -> futures_util::future::BoxFuture<'static, Result<Remote, openssh::Error>> + use<> {
-        let session = Arc::clone(&self.session);
-        move |command| {
-            let session = Arc::clone(&session);
-            Box::pin(async move { start(session, &command).await })
-        }
+    /// To start commands with, see [`super::sessions`].
+    pub(super) fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
     }
 
     /// Forwards the local socket `local`, which is made, to `remote`. Whether that one can be reached shows only when
@@ -205,7 +213,8 @@ impl Connection {
     }
 }
 
-async fn start(session: Arc<Session>, command: &str) -> Result<Remote, openssh::Error> {
+/// Starts a command on the host, through the user's login shell, whichever that is.
+pub(super) async fn start(session: Arc<Session>, command: &str) -> Result<Remote, openssh::Error> {
     let mut call = Session::to_raw_command(session, command);
     call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = call.spawn().await?;

@@ -9,4 +9,5 @@ pub mod connection;
 pub mod destination;
 pub mod diagnosis;
 pub mod remote_socket;
+pub mod sessions;
 pub mod wrapper;

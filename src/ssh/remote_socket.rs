@@ -120,6 +120,12 @@ impl RemoteSocket {
         self.path.as_deref().filter(|_| self.state == State::Open)
     }
 
+    /// What comes before commands that are run as somebody who may use the engine.
+    #[must_use]
+    pub fn prefix(&self) -> &'static str {
+        if self.state == State::Closed && self.sudo { "sudo -n " } else { "" }
+    }
+
     /// The command that connects its standard streams to the engine.
     ///
     /// Fails where there is no engine, or none for us, in words.

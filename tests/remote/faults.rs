@@ -170,7 +170,8 @@ fn a_stalled_link_is_a_dead_one() {
 
 #[test]
 fn nothing_outlives_a_killed_deploy() {
-    for options in [&["--user", "deploy"][..], &["--sshd", "AllowStreamLocalForwarding no"]] {
+    let narrow = ["--sshd", "AllowStreamLocalForwarding no", "--sshd", "MaxSessions 2"];
+    for options in [&["--user", "deploy"][..], &narrow] {
         let site = Site::docker(options);
         site.deploy("1").success();
         let proxy = TcpProxy::start(site.host.address());

@@ -1,6 +1,10 @@
 //! What an sshd may forbid, and what a login shell may be.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use crate::site::Site;
+use crate::support::command;
 
 /// Deploys two versions with two dozen replicas, each over one login.
 fn deploys(options: &[&str]) {
@@ -24,6 +28,48 @@ fn one_session_and_one_login_at_a_time_are_enough() {
 #[test]
 fn forwarding_is_not_needed() {
     deploys(&["--sshd", "AllowStreamLocalForwarding no", "--shell", "fish", "--user", "deploy"]);
+}
+
+#[test]
+fn without_forwarding_few_sessions_are_enough() {
+    for sessions in [1, 3] {
+        let limit = format!("MaxSessions {sessions}");
+        let narrow = ["--sshd", &limit, "--sshd", "MaxStartups 1:100:1", "--sshd", "AllowStreamLocalForwarding no"];
+        let site = Site::docker(&narrow);
+        for version in ["1", "2"] {
+            let before = site.host.logins();
+            site.deploy(version).success();
+            assert_eq!(site.running(), [version; 3]);
+            // As many as it takes for six sessions.
+            let logins = site.host.logins() - before;
+            assert!((2..=6_usize.div_ceil(sessions)).contains(&logins), "{logins}: {}", site.host.sshd_log());
+            site.assert_tidy();
+        }
+    }
+}
+
+#[test]
+fn who_may_not_log_in_again_reads_why() {
+    let site = Site::docker(&["--sshd", "MaxSessions 1", "--sshd", "AllowStreamLocalForwarding no"]);
+    let once = site.path("once");
+    // A road that can be taken once.
+    let road = format!(
+        "#!/bin/bash\nmkdir {} || exit 1\nexec 3<>/dev/tcp/127.0.0.1/{}\ncat <&3 &\ncat >&3\nkill $!\n",
+        once.display(),
+        site.host.address().port()
+    );
+    fs::write(site.path("road"), road).expect("should write file");
+    let config = fs::read_to_string(site.host.ssh_config()).expect("should read SSH configuration");
+    let config = format!("{config}    ProxyCommand bash {}\n", site.path("road").display());
+    fs::write(site.path("ssh_config"), config).expect("should write SSH configuration");
+    let begin = Instant::now();
+    let deploy = site.deploy_command("1", &site.path("ssh_config"), &["--host", &site.address()]);
+    let output = command::run(deploy).exits(3);
+    assert!(output.stderr.contains("Hint: The host forwards no sockets and allows too few sessions"), "{output}");
+    assert!(output.stderr.contains("MaxSessions"), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(60), "{output}");
+    assert!(site.running().is_empty(), "{output}");
+    site.assert_tidy();
 }
 
 #[test]

@@ -117,13 +117,21 @@ impl Site {
         command::run(self.deploy_command(version, &self.host.ssh_config(), &["--host", &self.address()]))
     }
 
+    /// Asks the engine on the host, there.
+    #[track_caller]
+    pub(crate) fn engine(&self, arguments: &[&str]) -> Output {
+        if self.podman {
+            self.host.run_as_deploy(&[&["podman"], arguments].concat())
+        } else {
+            self.host.run(&[&["docker"], arguments].concat())
+        }
+    }
+
     /// The versions of running containers, sorted.
     #[track_caller]
     pub(crate) fn running(&self) -> Vec<String> {
         let format = if self.podman { "{{index .Labels \"version\"}}" } else { "{{.Label \"version\"}}" };
-        let program = if self.podman { "podman" } else { "docker" };
-        let list = [program, "ps", "--filter", "label=com.docker.compose.project=site", "--format", format];
-        let list = if self.podman { self.host.run_as_deploy(&list) } else { self.host.run(&list) };
+        let list = self.engine(&["ps", "--filter", "label=com.docker.compose.project=site", "--format", format]);
         let mut versions: Vec<_> = list.success().stdout.lines().map(str::to_owned).collect();
         versions.sort();
         versions

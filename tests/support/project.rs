@@ -293,7 +293,7 @@ fn copy_into(folder: &Path, copy: &Path) -> io::Result<()> {
 }
 
 /// Builds `kerek-test-app`, unless that was tried before.
-fn build_app_image() {
+pub(crate) fn build_app_image() {
     static BUILT: OnceLock<Output> = OnceLock::new();
     let output = BUILT.get_or_init(|| {
         // In the environment of the tests: it is their Cargo that builds, with their profile, whose dependencies are

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::anyhow;
 
 use super::scenario::{Mess, Wish, seconds};
+use crate::compose::delivered::Delivered;
 use crate::compose::images::Refresh;
 use crate::compose::{Compose, Creation, HookRun, Loaded, Rehearsal, order};
 use crate::deploy::naming;
@@ -134,7 +135,7 @@ impl Compose for FakeCompose {
         .await
     }
 
-    async fn up(&self, _: &BTreeMap<ServiceName, u32>) -> Result<(), Failure> {
+    async fn up(&self, _: &BTreeMap<ServiceName, u32>, _: &Delivered) -> Result<(), Failure> {
         // The networks of this world never change.
         Err(anyhow!("nobody asked for this").into())
     }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::process;
 
@@ -24,6 +24,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often to try, where there is no other connection to wait for.
 const TRIES: usize = 8;
+/// How long to wait for another connection to end which may be waiting for this one.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines of what programs say that are kept.
 const TAIL: usize = 10;
 
@@ -39,8 +41,23 @@ pub(super) struct Line {
     pub(super) run: Box<dyn Any + Send>,
 }
 
+/// Why the program could not be started.
+pub(super) struct NotNow {
+    /// In words.
+    pub(super) words: String,
+    /// Whether those who have a run may be waiting for those who have none.
+    pub(super) short: bool,
+}
+
+impl NotNow {
+    /// A reason that passes, if the end of another run is waited for.
+    pub(super) fn passing(words: String) -> Self {
+        Self { words, short: false }
+    }
+}
+
 /// Starts the program, or says why not now.
-pub(super) type Dial = Box<dyn Fn() -> BoxFuture<'static, Result<Line, String>> + Send + Sync>;
+pub(super) type Dial = Box<dyn Fn() -> BoxFuture<'static, Result<Line, NotNow>> + Send + Sync>;
 
 /// A socket that is served until this is dropped.
 #[derive(Debug)]
@@ -129,6 +146,7 @@ impl Shared {
     /// A run of the program. `None` if it cannot be had.
     async fn line(&self) -> Option<Line> {
         let mut tries = 0;
+        let begin = Instant::now();
         loop {
             let freed = self.freed.notified();
             self.count(|runs| runs + 1);
@@ -137,12 +155,13 @@ impl Shared {
                 Err(refusal) => refusal,
             };
             let others = self.count(|runs| runs.saturating_sub(1));
-            tracing::debug!(others, "cannot dial: {refusal}");
+            let NotNow { words, short } = refusal;
+            tracing::debug!(others, "cannot dial: {words}");
             if others == 0 {
                 tries += 1;
             }
-            if tries == TRIES {
-                self.words.add(refusal);
+            if tries == TRIES || short && begin.elapsed() > PATIENCE {
+                self.words.add(words);
                 return None;
             }
             // It may end without us being told, too.
@@ -207,7 +226,7 @@ mod tests {
         Box::new(move || {
             Box::pin(async move {
                 let (running, streams) =
-                    Command::new("sh").args(["-c", script]).start().map_err(|error| error.to_string())?;
+                    Command::new("sh").args(["-c", script]).start().map_err(|it| NotNow::passing(it.to_string()))?;
                 Ok(Line {
                     input: Box::new(streams.stdin),
                     output: Box::new(streams.stdout),
@@ -255,7 +274,7 @@ mod tests {
             let permit = Arc::clone(&turn).try_acquire_owned();
             let run = run();
             Box::pin(async move {
-                let permit = permit.map_err(|_| "one at a time".to_owned())?;
+                let permit = permit.map_err(|_| NotNow::passing("one at a time".to_owned()))?;
                 let line = run.await?;
                 Ok(Line { run: Box::new((line.run, permit)), ..line })
             })
@@ -263,5 +282,26 @@ mod tests {
         let _gateway = Gateway::listen(&socket, dial).expect("listen");
         let (one, two, three) = tokio::join!(talk(&socket, "1"), talk(&socket, "2"), talk(&socket, "3"));
         assert_eq!([one, two, three], ["1", "2", "3"]);
+    }
+
+    #[tokio::test]
+    async fn who_may_be_waited_for_does_not_wait_for_ever() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let socket = folder.path().join("s");
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let run = shell("cat");
+        let dial: Dial = Box::new(move || {
+            let first = first.swap(false, std::sync::atomic::Ordering::Relaxed);
+            let run = run();
+            Box::pin(async move {
+                if first { run.await } else { Err(NotNow { words: "only one".to_owned(), short: true }) }
+            })
+        });
+        let gateway = Gateway::listen(&socket, dial).expect("listen");
+        let mut holder = UnixStream::connect(&socket).await.expect("connection");
+        holder.write_all(b"1").await.expect("write");
+        holder.read_exact(&mut [0]).await.expect("read");
+        assert_eq!(talk(&socket, "").await, "");
+        assert_eq!(gateway.words(), ["only one"]);
     }
 }

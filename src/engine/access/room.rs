@@ -1,46 +1,31 @@
 //! How much room a folder's file system has on a host that SSH leads to: asked with `df`, in whatever login shell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::ssh::connection::{Connection, Remote};
+use crate::ssh::sessions::Sessions;
 
 /// Time for an answer. Nothing depends on it but an early refusal.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most that is read of an answer.
-const LONGEST: u64 = 64 << 10;
 /// What begins the line with the answer, among whatever login shells print.
 const MARK: &str = "kerek room ";
 
-type Start = Box<dyn Fn(String) -> BoxFuture<'static, Result<Remote, openssh::Error>>>;
-
 /// Asks for the room on a host.
-pub struct Room(Start);
-
-impl std::fmt::Debug for Room {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Room")
-    }
-}
+#[derive(Debug)]
+pub struct Room(Arc<Sessions>);
 
 impl Room {
-    pub(super) fn on(connection: &Connection) -> Self {
-        Self(Box::new(connection.starter()))
+    pub(super) fn on(sessions: &Arc<Sessions>) -> Self {
+        Self(Arc::clone(sessions))
     }
 
     /// Bytes that are free where a folder is; `None` if that cannot be found out, for whatever reason.
     pub async fn at(&self, folder: &str) -> Option<u64> {
         let command = question(folder)?;
-        let ask = async {
-            let remote = (self.0)(command).await.ok()?;
-            let mut answer = Vec::new();
-            remote.stdout.take(LONGEST).read_to_end(&mut answer).await.ok()?;
-            free(&String::from_utf8_lossy(&answer))
-        };
-        timeout(PATIENCE, ask).await.ok().flatten()
+        let answer = timeout(PATIENCE, self.0.ask(&command, "")).await.ok()?.ok()?;
+        free(&String::from_utf8_lossy(&answer))
     }
 }
 
