@@ -9,6 +9,7 @@ use crate::cancel::{Cancel, Reason};
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
 use crate::compose::images;
+use crate::deploy::lock::{self, Lock, Owner, Terms};
 use crate::deploy::{self, Preview, Request};
 use crate::engine::access::Access;
 use crate::engine::patient::Patient;
@@ -41,7 +42,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
         let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
-        let ((api, link), ()) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let ((api, link), name) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
             if global.dry_run {
@@ -52,7 +53,15 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
+            let terms = Terms { wait: options.lock_wait, reporter: &*reporter, cancel: &cancel };
+            let lock = Lock::acquire(&engine, &name, Owner::this(&words(options)), terms).await?;
+            let outcome = tokio::select! {
+                biased;
+                other = lock.keep() => Err(lock::lost(&name, other.as_ref())),
+                outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel) => outcome,
+            };
+            lock.release().await;
+            outcome
         };
         link.end(result.await).await
     };
@@ -60,6 +69,12 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         Some(result) => result,
         None => Err(insisted(&cancel)),
     }
+}
+
+/// What is being done, for others who would like to do the same.
+fn words(options: &DeployOptions) -> String {
+    let services = options.service_names.iter().map(ToString::to_string);
+    std::iter::once("deploy".to_owned()).chain(services).collect::<Vec<_>>().join(" ")
 }
 
 fn image_options(options: &DeployOptions) -> images::Options {

@@ -15,6 +15,7 @@ mod hooks;
 mod images;
 #[cfg(test)]
 mod laws;
+pub mod lock;
 mod naming;
 mod orphans;
 pub mod plan;

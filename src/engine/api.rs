@@ -13,6 +13,7 @@ mod copy;
 mod events;
 mod http;
 mod logs;
+mod notes;
 #[cfg(test)]
 mod tests;
 mod wire;
