@@ -17,6 +17,8 @@ pub enum Kind {
     RolledBack,
     /// Stopped half-way; the same command run again goes on from there.
     Incomplete,
+    /// Somebody else is changing the project.
+    Locked,
     /// A program that the user gave could not be run.
     NotExecutable,
     /// A program that the user gave was not found.
@@ -37,6 +39,7 @@ impl Kind {
             Self::Unreachable => 3,
             Self::RolledBack => 4,
             Self::Incomplete => 5,
+            Self::Locked => 6,
             // What shells exit with for the same reasons.
             Self::NotExecutable => 126,
             Self::NotFound => 127,

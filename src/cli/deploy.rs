@@ -112,6 +112,13 @@ pub struct DeployOptions {
     #[arg(long, help_heading = UPDATE)]
     pub wait: bool,
 
+    /// Wait this long for another deploy of the same project to end
+    ///
+    /// Such as 90s or 10m. Without it, kerek refuses to work at the same time as another one, and names it.
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = UPDATE)]
+    #[arg(allow_negative_numbers = true)]
+    pub lock_wait: Option<Duration>,
+
     /// Give up on a container that is not ready after this time
     ///
     /// In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::compose::duration;
 use crate::images::manifest::Platform;
 use crate::images::reference::ImageName;
 use crate::names::ServiceName;
@@ -19,6 +20,11 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map(Duration::from_secs)
         .ok_or_else(|| format!("at most {} seconds", i32::MAX))
+}
+
+/// A duration as Compose writes it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "expected a duration, such as 90s, 10m or 1h30m".to_owned())
 }
 
 /// A name that Compose allows for a service. It may begin with a hyphen, as Compose lets it.

@@ -10,6 +10,7 @@ use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
 use crate::compose::images;
 use crate::deploy::delivery::{self, Place};
+use crate::deploy::lock::{self, Lock, Owner, Terms};
 use crate::deploy::{self, Preview, Request};
 use crate::engine::access::Access;
 use crate::engine::api::Api;
@@ -49,21 +50,14 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
             if options.transfer_images { Some(source(global, options, access.endpoint()).await?) } else { None };
         let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
-        let ((api, link), ()) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let ((api, link), name) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
         let end = End::new(api.clone(), &link);
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
-            if let Some(source) = source {
-                if !global.dry_run {
-                    let config = global.config.as_deref();
-                    let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
-                    let delivery = Delivery { source: &source, compose: &here, reporter: &*reporter, cancel: &cancel };
-                    let to = Place { engine: &engine, compose: &compose };
-                    Box::pin(delivery.make(&to, end, access.endpoint(), &request)).await?;
-                }
-                request.images = images::Options::delivered();
-            }
             if global.dry_run {
+                if source.is_some() {
+                    request.images = images::Options::delivered();
+                }
                 let Preview { plan, containers } = deploy::preview(&engine, &compose, &request, &*reporter).await?;
                 let text = match progress {
                     Progress::Json => report::json::plan(&plan, &containers),
@@ -71,7 +65,26 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            Box::pin(deploy::deploy(&engine, &compose, &request, &*reporter, &cancel)).await
+            let terms = Terms { wait: options.lock_wait, reporter: &*reporter, cancel: &cancel };
+            let lock = Lock::acquire(&engine, &name, Owner::this(&words(options)), terms).await?;
+            let locked = async {
+                if let Some(source) = source {
+                    let config = global.config.as_deref();
+                    let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
+                    let delivery = Delivery { source: &source, compose: &here, reporter: &*reporter, cancel: &cancel };
+                    let to = Place { engine: &engine, compose: &compose };
+                    delivery.make(&to, end, access.endpoint(), &request).await?;
+                    request.images = images::Options::delivered();
+                }
+                deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
+            };
+            let outcome = tokio::select! {
+                biased;
+                other = lock.keep() => Err(lock::lost(&name, other.as_ref())),
+                outcome = Box::pin(locked) => outcome,
+            };
+            lock.release().await;
+            outcome
         };
         link.end(result.await).await
     };
@@ -129,6 +142,12 @@ fn undeployed(mut failure: Failure) -> Failure {
         failure.kind = Kind::Unchanged;
     }
     failure.hint("Nothing was deployed: what was there serves on.")
+}
+
+/// What is being done, for others who would like to do the same.
+fn words(options: &DeployOptions) -> String {
+    let services = options.service_names.iter().map(ToString::to_string);
+    std::iter::once("deploy".to_owned()).chain(services).collect::<Vec<_>>().join(" ")
 }
 
 fn image_options(options: &DeployOptions) -> images::Options {

@@ -20,7 +20,7 @@ use super::{Compose, Creation, HookRun, Loaded, Project, Rehearsal, hashing, mod
 use crate::cancel::Cancel;
 use crate::engine::Content;
 use crate::error::{Failure, Kind};
-use crate::names::{ContainerId, ServiceName};
+use crate::names::{ContainerId, ProjectName, ServiceName};
 use crate::process::{self, Command};
 use crate::report::{Event, Reporter};
 pub use options::ProjectOptions;
@@ -57,11 +57,13 @@ impl<'a> ComposeCli<'a> {
         Ok(Self { program, options, socket, config, cancel, reporter, prefetched: RefCell::default() })
     }
 
-    /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine.
-    pub async fn prefetch(&self, services: &[ServiceName]) -> Result<(), Failure> {
+    /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine. Returns what
+    /// the project is called.
+    pub async fn prefetch(&self, services: &[ServiceName]) -> Result<ProjectName, Failure> {
         let loaded = self.load(services).await?;
+        let name = loaded.project.name.clone();
         *self.prefetched.borrow_mut() = Some(loaded);
-        Ok(())
+        Ok(name)
     }
 
     /// A call of Compose with the user's project options, on the user's files.

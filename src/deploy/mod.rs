@@ -17,6 +17,7 @@ mod hooks;
 mod images;
 #[cfg(test)]
 mod laws;
+pub mod lock;
 mod naming;
 mod orphans;
 pub mod plan;

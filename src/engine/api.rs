@@ -15,6 +15,7 @@ mod events;
 mod http;
 pub mod images;
 mod logs;
+mod notes;
 mod paths;
 #[cfg(test)]
 mod tests;

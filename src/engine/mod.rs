@@ -10,6 +10,7 @@ pub mod api;
 pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod notes;
 pub mod patient;
 
 use std::collections::{BTreeMap, BTreeSet};

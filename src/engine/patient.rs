@@ -4,13 +4,14 @@
 //! that restarts: while it cannot be reached they are repeated. Calls that change something are tried once, since
 //! nobody knows whether a call without an answer took effect; finding out is for the caller, by looking.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::LocalBoxStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::notes::{Notes, Text};
 use super::{
     Attachment, Container, Definitions, Engine, Error, ErrorKind, Event, Exec, ExecOutcome, File, Found, Image, Result,
     Variation,
@@ -177,6 +178,23 @@ async fn read<T>(lost: &CancellationToken, call: String, attempt: impl AsyncFn()
             return Err(failure.unwrap_or_else(|| expired(call, READ_DEADLINE)));
         }
         pause = PAUSE;
+    }
+}
+
+/// Whoever posts a note again comes second to himself, so that posting can be repeated like reading.
+impl<E: Engine + Notes> Notes for Patient<E> {
+    async fn post(&self, name: &str, text: &Text) -> Result<Text> {
+        let call = format!("create volume {name}");
+        read(&self.lost, call, async || self.engine.post(name, text).await).await
+    }
+
+    async fn notes(&self, key: &str, value: &str) -> Result<BTreeMap<String, Text>> {
+        let call = format!("list volumes with the label {key}={value}");
+        read(&self.lost, call, async || self.engine.notes(key, value).await).await
+    }
+
+    async fn tear_off(&self, name: &str) -> Result<()> {
+        write(format!("remove volume {name}"), WRITE_DEADLINE, self.engine.tear_off(name)).await
     }
 }
 

@@ -76,6 +76,7 @@ pub fn failure(failure: &Failure, elapsed: Duration) -> String {
         Kind::Unreachable => "unreachable",
         Kind::RolledBack => "rolled_back",
         Kind::Incomplete => "incomplete",
+        Kind::Locked => "locked",
         Kind::NotExecutable => "not_executable",
         Kind::NotFound => "not_found",
         Kind::Interrupted => "interrupted",

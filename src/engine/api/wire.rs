@@ -37,12 +37,12 @@ pub(super) struct Listed {
     pub(super) id: String,
 }
 
-/// An element of `GET /networks`, or of `Volumes` in the answer of `GET /volumes`.
+/// An element of `GET /networks`, or of `Volumes` in the answer of `GET /volumes`, or that of `POST /volumes/create`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Labelled {
-    name: String,
-    labels: Option<BTreeMap<String, String>>,
+    pub(super) name: String,
+    pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
 impl Labelled {

@@ -1,0 +1,289 @@
+//! One run at a time changes a project, wherever the runs are started.
+//!
+//! The lock is a note on the engine: whoever posts it first holds it. While at work, the holder posts a *beat* now and
+//! then, and looks whether the lock is still its own. A lock without a beat for [`SILENCE`] is taken over: of those who
+//! notice, again the one who posts a note first may replace it. Clocks are never compared, only what changes is. If the
+//! holder was on the same machine and its process is gone, nobody waits for silence.
+
+mod owner;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep};
+
+use crate::cancel::Cancel;
+use crate::engine::notes::{Notes, Text};
+use crate::engine::{self, ErrorKind};
+use crate::error::{Failure, Kind};
+use crate::names::ProjectName;
+use crate::report::{Event, Reporter};
+pub use owner::Owner;
+
+/// Between two beats.
+const BEAT: Duration = Duration::from_secs(5);
+/// How long a holder may give no sign of life: several beats, each of which may be slow.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Between two looks at somebody else's lock.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The key by which all notes about a project's lock are found.
+const PROJECT: &str = "kerek.lock";
+
+/// A lock that is held. To be given back with [`Lock::release`].
+#[derive(Debug)]
+pub struct Lock<'a, N> {
+    notes: &'a N,
+    project: &'a ProjectName,
+    owner: Owner,
+    beats: Cell<u64>,
+}
+
+/// How to get a lock.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// How long to wait for a holder that is at work; none refuses at once.
+    pub wait: Option<Duration>,
+    /// Hears of waiting and of taking over.
+    pub reporter: &'a dyn Reporter,
+    /// Ends the waiting.
+    pub cancel: &'a Cancel,
+}
+
+impl<'a, N: Notes> Lock<'a, N> {
+    /// Gets the lock of a project. Fails with [`Kind::Locked`], naming the holder, if that one is at work.
+    pub async fn acquire(
+        notes: &'a N,
+        project: &'a ProjectName,
+        owner: Owner,
+        terms: Terms<'_>,
+    ) -> Result<Self, Failure> {
+        let lock = Self { notes, project, owner, beats: Cell::new(0) };
+        let waiting = lock.wait(terms);
+        tokio::select! {
+            got = waiting => got?,
+            () = terms.cancel.requested() => {
+                let kind = terms.cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
+                // The lock may just have been got.
+                lock.release().await;
+                return Err(Failure::new(kind, anyhow!("interrupted while waiting for the lock of {project}")));
+            }
+        }
+        Ok(lock)
+    }
+
+    async fn wait(&self, terms: Terms<'_>) -> Result<(), Failure> {
+        let begin = Instant::now();
+        let mut watch: Option<Watch> = None;
+        loop {
+            let there = self.notes.post(&self.name(), &self.text()).await.map_err(failure)?;
+            let holder = Owner::read(&there);
+            if holder.nonce == self.owner.nonce {
+                return Ok(());
+            }
+            let signs = self.signs().await.map_err(failure)?;
+            let silence = match &mut watch {
+                Some(watch) if watch.holder.nonce == holder.nonce => watch.see(signs),
+                _ => {
+                    let first = watch.is_none();
+                    watch = Some(Watch { holder: holder.clone(), signs, since: Instant::now(), alive: !first });
+                    if first && terms.wait.is_some() {
+                        let note = format!("{} has the lock of {}; waiting", holder.phrase(), self.project);
+                        terms.reporter.report(&Event::Note(&note));
+                    }
+                    Duration::ZERO
+                }
+            };
+            let alive = watch.as_ref().is_some_and(|watch| watch.alive);
+            match holder.lives() {
+                Some(false) => self.take_over(&holder, "whose process is gone", terms).await.map_err(failure)?,
+                _ if silence >= 3 * SILENCE => return Err(self.stuck(&holder)),
+                _ if silence >= SILENCE => {
+                    self.take_over(&holder, "who has given no sign of life", terms).await.map_err(failure)?;
+                }
+                lives => {
+                    let patience = terms.wait.unwrap_or(Duration::ZERO);
+                    if (alive || lives == Some(true)) && begin.elapsed() >= patience {
+                        return Err(self.refusal(&holder));
+                    }
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Replaces the lock of a holder that is gone, unless somebody else is at that.
+    async fn take_over(&self, gone: &Owner, why: &str, terms: Terms<'_>) -> engine::Result<()> {
+        let mut rights = vec![format!("{}.after.{}", self.name(), short(&gone.nonce))];
+        while let Some(right) = rights.last() {
+            let first = Owner::read(&self.notes.post(right, &self.text()).await?);
+            if first.nonce == self.owner.nonce {
+                break;
+            }
+            if first.lives() != Some(false) {
+                return Ok(());
+            }
+            // That one died at it. Its right stays, so that there is but one to replace it, too.
+            rights.push(format!("{right}.{}", short(&first.nonce)));
+        }
+        // Somebody may have been here before. As long as the right is ours, nobody else replaces this holder's lock.
+        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
+        let still = there.get(&self.name()).is_some_and(|text| Owner::read(text).nonce == gone.nonce);
+        if still {
+            let note = format!("taking over the lock of {} from {}, {why}", self.project, gone.phrase());
+            terms.reporter.report(&Event::Note(&note));
+            for beat in there.keys().filter(|name| name.starts_with(&self.beats_of(gone))) {
+                self.notes.tear_off(beat).await?;
+            }
+            self.notes.tear_off(&self.name()).await?;
+            self.notes.post(&self.name(), &self.text()).await?;
+        }
+        for right in rights.iter().rev() {
+            self.notes.tear_off(right).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives signs of life until the lock is found to be somebody else's; returns who that is, if anybody.
+    pub async fn keep(&self) -> Option<Owner> {
+        loop {
+            sleep(BEAT).await;
+            // Without an engine there is nothing to lose: nobody can change anything.
+            if let Ok(Some(other)) = self.beat().await {
+                return other;
+            }
+        }
+    }
+
+    /// A sign of life; returns the holder if the lock is not ours any more.
+    async fn beat(&self) -> engine::Result<Option<Option<Owner>>> {
+        let number = self.beats.get() + 1;
+        self.beats.set(number);
+        let own = self.beats_of(&self.owner);
+        self.notes.post(&format!("{own}{number}"), &self.text()).await?;
+        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
+        let last = format!("{own}{number}");
+        for old in there.keys().filter(|name| name.starts_with(&own) && **name != last) {
+            self.notes.tear_off(old).await?;
+        }
+        let holder = there.get(&self.name()).map(Owner::read);
+        Ok(if holder.as_ref().is_some_and(|holder| holder.nonce == self.owner.nonce) { None } else { Some(holder) })
+    }
+
+    /// Gives the lock back. What cannot be taken away, others will take over.
+    pub async fn release(&self) {
+        let work = async {
+            if self.beats.get() > 0 {
+                let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
+                let own = self.beats_of(&self.owner);
+                for beat in there.keys().filter(|name| name.starts_with(&own)) {
+                    self.notes.tear_off(beat).await?;
+                }
+                if there.get(&self.name()).is_none_or(|text| Owner::read(text).nonce != self.owner.nonce) {
+                    return Ok(());
+                }
+            }
+            self.notes.tear_off(&self.name()).await
+        };
+        let outcome: engine::Result<()> = work.await;
+        if let Err(error) = outcome {
+            tracing::debug!("lock of {}: {error}", self.project);
+        }
+    }
+
+    /// What the holder of a lock, whoever it is, changes to show that it is at work.
+    async fn signs(&self) -> engine::Result<Vec<String>> {
+        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
+        Ok(there.into_keys().filter(|name| name.contains(".beat.")).collect())
+    }
+
+    fn refusal(&self, holder: &Owner) -> Failure {
+        let error = anyhow!("{} is being changed by {}", self.project, holder.phrase());
+        Failure::new(Kind::Locked, error)
+            .hint("Nothing has changed. Wait until it is done, or let kerek wait: `--lock-wait 10m`.")
+    }
+
+    /// Somebody who was to replace the lock gives no sign of life either.
+    fn stuck(&self, holder: &Owner) -> Failure {
+        let error = anyhow!("{} is locked by {}, and cannot be taken over", self.project, holder.phrase());
+        Failure::new(Kind::Locked, error).hint(format!(
+            "Nothing has changed. If nobody is changing it, remove the lock: kerek unlock {}",
+            self.project
+        ))
+    }
+
+    fn name(&self) -> String {
+        format!("kerek-lock-{}", self.project)
+    }
+
+    fn beats_of(&self, owner: &Owner) -> String {
+        format!("{}.beat.{}.", self.name(), short(&owner.nonce))
+    }
+
+    fn text(&self) -> Text {
+        let project = [(PROJECT.to_owned(), self.project.to_string())];
+        self.owner.text().into_iter().chain(project).collect()
+    }
+}
+
+/// The failure of a run whose lock has gone to somebody else, or was removed.
+#[must_use]
+pub fn lost(project: &ProjectName, other: Option<&Owner>) -> Failure {
+    let by = other.map_or_else(|| "was removed".to_owned(), |other| format!("is now held by {}", other.phrase()));
+    Failure::new(Kind::Locked, anyhow!("stopped in the middle of things, as the lock of {project} {by}"))
+        .hint("What is there serves on as it is. When the other run is done, run the same command again.")
+}
+
+/// Removes a project's lock, and all that belongs to it, whoever holds it. Returns who held it.
+pub async fn remove(notes: &impl Notes, project: &ProjectName) -> engine::Result<Option<Owner>> {
+    let there = notes.notes(PROJECT, project.as_str()).await?;
+    let name = format!("kerek-lock-{project}");
+    for other in there.keys().filter(|other| **other != name) {
+        notes.tear_off(other).await?;
+    }
+    let holder = there.get(&name).map(Owner::read);
+    if holder.is_some() {
+        notes.tear_off(&name).await?;
+    }
+    Ok(holder)
+}
+
+/// Who holds a project's lock.
+pub async fn holder(notes: &impl Notes, project: &ProjectName) -> engine::Result<Option<Owner>> {
+    let there = notes.notes(PROJECT, project.as_str()).await?;
+    Ok(there.get(&format!("kerek-lock-{project}")).map(Owner::read))
+}
+
+/// What is known of a holder.
+struct Watch {
+    holder: Owner,
+    signs: Vec<String>,
+    /// When it gave the last sign of life.
+    since: Instant,
+    /// Whether it has given any.
+    alive: bool,
+}
+
+impl Watch {
+    /// Compares with what there was; returns for how long nothing has changed.
+    fn see(&mut self, signs: Vec<String>) -> Duration {
+        if self.signs != signs {
+            (self.signs, self.since, self.alive) = (signs, Instant::now(), true);
+        }
+        self.since.elapsed()
+    }
+}
+
+/// Enough to tell holders apart, and harmless as part of a name whatever somebody has written.
+fn short(nonce: &str) -> String {
+    nonce.chars().filter(char::is_ascii_alphanumeric).take(12).collect()
+}
+
+fn failure(error: engine::Error) -> Failure {
+    let kind = if error.kind == ErrorKind::Unreachable { Kind::Unreachable } else { Kind::Unchanged };
+    Failure::new(kind, error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The lock on a board in memory, where any call can be slow, fail, or be the last of its run.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use tokio::time::timeout;
+
+use super::*;
+
+/// Tells nobody.
+#[derive(Debug)]
+struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event<'_>) {}
+}
+
+/// What everybody can read.
+#[derive(Debug, Default)]
+struct Board(RefCell<BTreeMap<String, Text>>);
+
+/// Somebody's way to the board: each call takes a while, before and after it takes effect.
+#[derive(Clone, Debug)]
+struct Slow {
+    board: Rc<Board>,
+    delays: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Slow {
+    fn new(board: &Rc<Board>, delays: &[u64]) -> Self {
+        Self { board: Rc::clone(board), delays: Rc::new(RefCell::new(delays.to_vec())) }
+    }
+
+    async fn pass(&self) {
+        let delay = {
+            let mut delays = self.delays.borrow_mut();
+            delays.rotate_left(1);
+            delays.last().copied().unwrap_or(1)
+        };
+        sleep(Duration::from_millis(delay)).await;
+    }
+}
+
+impl Notes for Slow {
+    async fn post(&self, name: &str, text: &Text) -> engine::Result<Text> {
+        self.pass().await;
+        let there = self.board.0.borrow_mut().entry(name.to_owned()).or_insert_with(|| text.clone()).clone();
+        self.pass().await;
+        Ok(there)
+    }
+
+    async fn notes(&self, key: &str, value: &str) -> engine::Result<BTreeMap<String, Text>> {
+        self.pass().await;
+        let mut notes = self.board.0.borrow().clone();
+        notes.retain(|_, text| text.get(key).is_some_and(|other| other == value));
+        self.pass().await;
+        Ok(notes)
+    }
+
+    async fn tear_off(&self, name: &str) -> engine::Result<()> {
+        self.pass().await;
+        self.board.0.borrow_mut().remove(name);
+        self.pass().await;
+        Ok(())
+    }
+}
+
+fn project() -> ProjectName {
+    ProjectName::new("shop")
+}
+
+/// A run on another machine: nobody can tell whether its process lives.
+fn elsewhere() -> Owner {
+    Owner::read(&Owner::this("deploy").text().into_iter().filter(|(key, _)| key != "kerek.lock.process").collect())
+}
+
+fn terms(wait: Option<Duration>, cancel: &Cancel) -> Terms<'_> {
+    Terms { wait, reporter: &Silent, cancel }
+}
+
+async fn acquire<'a>(
+    notes: &'a Slow,
+    name: &'a ProjectName,
+    wait: Option<Duration>,
+) -> Result<Lock<'a, Slow>, Failure> {
+    Lock::acquire(notes, name, elsewhere(), terms(wait, &Cancel::new())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_given_back_without_a_trace() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    for work in [0, 4, 17] {
+        let lock = acquire(&notes, &name, None).await.expect("a free lock");
+        assert_eq!(board.0.borrow().len(), 1);
+        // Nobody takes it from whoever keeps it.
+        assert!(timeout(Duration::from_secs(work), lock.keep()).await.is_err());
+        lock.release().await;
+        assert_eq!(*board.0.borrow(), BTreeMap::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_second_is_refused_or_waits() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let first = acquire(&notes, &name, None).await.expect("a free lock");
+    let work = async {
+        assert!(timeout(Duration::from_secs(60), first.keep()).await.is_err());
+        first.release().await;
+    };
+    let refused = async {
+        let begin = Instant::now();
+        let failure = acquire(&notes, &name, None).await.expect_err("a lock that is held");
+        assert_eq!(failure.kind, Kind::Locked);
+        assert!(failure.to_string().contains("shop is being changed by"), "{failure}");
+        assert!(begin.elapsed() < 2 * BEAT, "{:?}", begin.elapsed());
+    };
+    let impatient = async {
+        let failure = acquire(&notes, &name, Some(Duration::from_secs(30))).await.expect_err("a lock that is held");
+        assert_eq!(failure.kind, Kind::Locked);
+    };
+    let patient = async {
+        let begin = Instant::now();
+        let lock = acquire(&notes, &name, Some(Duration::from_secs(90))).await.expect("a lock that was given back");
+        assert!(begin.elapsed() >= Duration::from_secs(60) && begin.elapsed() < Duration::from_secs(62));
+        lock.release().await;
+    };
+    tokio::join!(work, refused, impatient, patient);
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_holder_is_replaced_and_learns_of_it() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let silent = acquire(&notes, &name, None).await.expect("a free lock");
+    assert!(timeout(Duration::from_secs(12), silent.keep()).await.is_err());
+
+    let begin = Instant::now();
+    let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+    assert!(begin.elapsed() >= SILENCE && begin.elapsed() < SILENCE + BEAT, "{:?}", begin.elapsed());
+    let other = timeout(BEAT * 2, silent.keep()).await.expect("it is noticed").expect("there is a holder");
+    assert_eq!(other.nonce, next.owner.nonce);
+    silent.release().await;
+    assert!(board.0.borrow().contains_key("kerek-lock-shop"), "it is not its own to give back");
+    next.release().await;
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_process_that_is_gone() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let mut text = Owner::this("deploy").text();
+    let process = text.get_mut("kerek.lock.process").expect("a process");
+    if process.is_empty() {
+        return;
+    }
+    // Another process had this number.
+    process.push('1');
+    let cancel = Cancel::new();
+    let gone = Lock::acquire(&notes, &name, Owner::read(&text), terms(None, &cancel)).await.expect("a free lock");
+    drop(gone);
+    let begin = Instant::now();
+    let lock = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    lock.release().await;
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_can_be_interrupted() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let first = acquire(&notes, &name, None).await.expect("a free lock");
+    let cancel = Cancel::new();
+    let interrupt = async {
+        sleep(Duration::from_secs(3)).await;
+        cancel.request(crate::cancel::Reason::Interrupt);
+    };
+    let second = Lock::acquire(&notes, &name, elsewhere(), terms(Some(Duration::from_secs(60)), &cancel));
+    let (outcome, ()) = tokio::join!(second, interrupt);
+    assert_eq!(outcome.expect_err("interrupted").kind, Kind::Interrupted);
+    first.release().await;
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_can_be_removed_by_hand() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    assert_eq!(remove(&notes, &name).await.expect("nothing to remove"), None);
+    let lock = acquire(&notes, &name, None).await.expect("a free lock");
+    assert!(timeout(BEAT * 3, lock.keep()).await.is_err());
+    assert_eq!(holder(&notes, &name).await.expect("a holder"), Some(lock.owner.clone()));
+    assert_eq!(remove(&notes, &name).await.expect("a lock"), Some(lock.owner.clone()));
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(timeout(BEAT * 2, lock.keep()).await.expect("it is noticed"), None);
+    lock.release().await;
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+/// A run: when it comes, how slow each of its calls is, and after how long it dies.
+#[derive(Clone, Debug)]
+struct Visitor {
+    comes: u64,
+    delays: Vec<u64>,
+    dies: Option<u64>,
+}
+
+fn visitor() -> impl Strategy<Value = Visitor> {
+    let delays = prop::collection::vec(0_u64..800, 1..12);
+    (0_u64..30_000, delays, prop::option::of(0_u64..40_000)).prop_map(|(comes, delays, dies)| Visitor {
+        comes,
+        delays,
+        dies,
+    })
+}
+
+/// Comes, works for 7 s if it gets the lock, and goes. `working` are those at work.
+async fn visit(board: &Rc<Board>, name: &ProjectName, visitor: &Visitor, working: &RefCell<u32>) {
+    let notes = Slow::new(board, &visitor.delays);
+    let stay = async {
+        sleep(Duration::from_millis(visitor.comes)).await;
+        let Ok(lock) = acquire(&notes, name, Some(Duration::from_secs(600))).await else { return };
+        let at_work = AtWork::begin(working);
+        tokio::select! {
+            biased;
+            _ = lock.keep() => panic!("the lock was lost"),
+            () = sleep(Duration::from_secs(7)) => {}
+        }
+        drop(at_work);
+        lock.release().await;
+    };
+    let dies = visitor.dies.map_or(Duration::from_secs(3600), Duration::from_millis);
+    let _ = timeout(dies, stay).await;
+}
+
+struct AtWork<'a>(&'a RefCell<u32>);
+
+impl<'a> AtWork<'a> {
+    fn begin(working: &'a RefCell<u32>) -> Self {
+        *working.borrow_mut() += 1;
+        assert_eq!(*working.borrow(), 1, "two at work");
+        Self(working)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        *self.0.borrow_mut() -= 1;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However slow its calls are, and whoever dies when: only one is at work, and those who live get their turn.
+    #[test]
+    fn never_are_two_at_work(visitors in prop::collection::vec(visitor(), 2..5)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let (board, name, working) = (Rc::new(Board::default()), project(), RefCell::new(0));
+            let visits = visitors.iter().map(|visitor| visit(&board, &name, visitor, &working));
+            futures_util::future::join_all(visits).await;
+            if visitors.iter().all(|visitor| visitor.dies.is_none()) {
+                assert_eq!(*board.0.borrow(), BTreeMap::new());
+            }
+        });
+    }
+}

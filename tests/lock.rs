@@ -1,0 +1,140 @@
+//! Several deploys of one project at once, on a real engine: one of them works, the others name it, and nobody has to
+//! clear up after one that was killed.
+
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use support::command::Output;
+use support::project::Project;
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "a test needs but a part of it")]
+mod support;
+
+const WEB: &str = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}", BOOT_MS: "${BOOT_MS:-0}"}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 60s}
+    deploy: {update_config: {order: start-first}}
+    x-kerek: {drain: 0s}
+"#;
+
+#[test]
+fn of_several_at_once_one_works_and_the_others_name_it() {
+    const ROUNDS: usize = 20;
+    let mut project = Project::new("lock", WEB);
+    project.kerek(&["deploy"]).success();
+    // Long enough for the others to come to the lock meanwhile.
+    project.set("BOOT_MS", "700");
+    for round in 0..ROUNDS {
+        project.set("VERSION", &format!("v{}", round + 1));
+        let all: Vec<_> = (0..2 + round % 3).map(|_| Background::start(&project, &["deploy", "web"])).collect();
+        let outputs: Vec<_> = all.into_iter().map(Background::wait).collect();
+        let winners = outputs.iter().filter(|output| output.code == Some(0)).count();
+        // One that comes late finds nothing to do.
+        assert!(winners >= 1, "{outputs:#?}");
+        let updates = outputs.iter().filter(|output| output.stderr.contains("1 service updated")).count();
+        assert_eq!(updates, 1, "{outputs:#?}");
+        for output in outputs.iter().filter(|output| output.code != Some(0)) {
+            assert_eq!(output.code, Some(6), "{output}");
+            assert!(output.stderr.contains("`kerek deploy web`") && output.stderr.contains("--lock-wait"), "{output}");
+        }
+        let web = project.service("web");
+        assert_eq!((web.len(), web[0].variable("VERSION")), (1, &*format!("v{}", round + 1)), "{web:#?}");
+        assert_eq!(notes(&project), "");
+    }
+}
+
+#[test]
+fn who_waits_comes_next() {
+    let mut project = Project::new("lock-wait", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("BOOT_MS", "2000");
+    let first = at_work(&project);
+    project.set("VERSION", "v1");
+    let second = project.kerek(&["deploy", "--lock-wait", "1m"]).success();
+    assert!(second.stderr.contains("has the lock"), "{second}");
+    assert_eq!(first.wait().code, Some(0));
+    assert_eq!(project.service("web")[0].variable("VERSION"), "v1");
+
+    let first = at_work(&project);
+    let impatient = project.kerek(&["deploy", "--lock-wait", "500ms"]).exits(6);
+    assert!(impatient.stderr.contains("is being changed by"), "{impatient}");
+    // To look is free.
+    project.kerek(&["deploy", "--dry-run"]).success();
+    assert_eq!(first.wait().code, Some(0));
+}
+
+#[test]
+fn nobody_waits_for_one_that_was_killed() {
+    let mut project = Project::new("lock-killed", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("BOOT_MS", "3000");
+    let mut first = at_work(&project);
+    first.child.kill().expect("should kill");
+    first.child.wait().expect("should end");
+    assert_ne!(notes(&project), "", "it could not clear up");
+    project.set("BOOT_MS", "0");
+    let begin = Instant::now();
+    let output = project.kerek(&["deploy"]).success();
+    assert!(output.stderr.contains("taking over the lock"), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    assert_eq!(notes(&project), "");
+}
+
+#[test]
+fn one_whose_lock_is_gone_stops() {
+    let mut project = Project::new("lock-gone", WEB);
+    project.kerek(&["deploy"]).success();
+    let before = project.service("web");
+    project.set("BOOT_MS", "30000");
+    let first = at_work(&project);
+    project.docker(&["volume", "rm", &format!("kerek-lock-{}", project.name())]).success();
+    let output = first.wait();
+    assert_eq!(output.code, Some(6), "{output}");
+    assert!(output.stderr.contains("was removed"), "{output}");
+    let web = project.service("web");
+    assert!(web.iter().any(|container| container.id == before[0].id && container.state == "running"), "{web:#?}");
+    assert_eq!(notes(&project), "");
+}
+
+/// A deploy that has got the lock and will work for a while.
+fn at_work(project: &Project) -> Background {
+    let work = Background::start(project, &["deploy", "--force-recreate"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The lock comes before the new container.
+    while project.service("web").len() < 2 {
+        assert!(Instant::now() < deadline, "it should begin");
+        sleep(Duration::from_millis(50));
+    }
+    work
+}
+
+/// Names of the volumes by which runs agree.
+fn notes(project: &Project) -> String {
+    let label = format!("label=kerek.lock={}", project.name());
+    project.docker(&["volume", "ls", "--quiet", "--filter", &label]).success().stdout
+}
+
+/// A kerek that runs meanwhile.
+struct Background {
+    child: Child,
+    command: String,
+}
+
+impl Background {
+    fn start(project: &Project, arguments: &[&str]) -> Self {
+        let mut command: Command = project.kerek_command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().expect("should run kerek"), command: arguments.join(" ") }
+    }
+
+    fn wait(self) -> Output {
+        let output = self.child.wait_with_output().expect("should end");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Output::new(&self.command, output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+}
