@@ -237,8 +237,13 @@ fn beside_registry(title: &str, kerek: Duration, registry: Duration) -> Figure {
 
 /// Starts a registry on the host; `None` if it cannot be installed.
 fn start_registry(host: &Host) -> Option<TcpProxy> {
+    // Debian's own settings ask for a password.
+    let settings = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: /var/lib/docker-registry}}}}\nhttp: {{addr: \":{REGISTRY}\"}}\n"
+    );
     let script = format!(
-        "apt-get -qq update && apt-get -qq install -y docker-registry && systemctl restart docker-registry && \
+        "apt-get -qq update && apt-get -qq install -y docker-registry && \
+         printf %s '{settings}' >/etc/docker/registry/config.yml && systemctl restart docker-registry && \
          for _ in $(seq 50); do curl -fs http://127.0.0.1:{REGISTRY}/v2/ && exit; sleep 0.2; done; exit 1"
     );
     if host.run(&["sh", "-c", &script]).code != Some(0) {

@@ -51,7 +51,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
         let ((api, link), name) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
-        let end = End::new(api.clone(), &link);
+        let end = source.is_some().then(|| End::new(api.clone(), &link));
+        let api = end.as_ref().map_or(api, |end| end.api.clone());
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
             if global.dry_run {
@@ -68,7 +69,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
             let terms = Terms { wait: options.lock_wait, reporter: &*reporter, cancel: &cancel };
             let lock = Lock::acquire(&engine, &name, Owner::this(&words(options)), terms).await?;
             let locked = async {
-                if let Some(source) = source {
+                if let (Some(source), Some(end)) = (source, end) {
                     let config = global.config.as_deref();
                     let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
                     let delivery = Delivery { source: &source, compose: &here, reporter: &*reporter, cancel: &cancel };
@@ -120,12 +121,13 @@ impl Delivery<'_> {
         request: &Request,
     ) -> Result<(), Failure> {
         let (api, link) = self.source.connect(self.cancel).await?;
-        let engine = Patient::new(api.clone()).until(link.lost().clone());
+        let source = End::new(api, &link);
+        let engine = Patient::new(source.api.clone()).until(link.lost().clone());
         let settings = transfer::Options {
             compression: Compression::Auto.on_the_way_to(endpoint),
             ..transfer::Options::default()
         };
-        let ends = Ends { source: End::new(api, &link), destination };
+        let ends = Ends { source, destination };
         let result = async {
             let from = Place { engine: &engine, compose: self.compose };
             let names = delivery::gather(&from, to, request).await?;

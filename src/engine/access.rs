@@ -215,6 +215,12 @@ impl Link {
         self.connection.is_some()
     }
 
+    /// Whether each connection to the engine is a run of its own program, of which only so many may be possible at a time.
+    #[must_use]
+    pub fn is_dialled(&self) -> bool {
+        self.gateway.is_some()
+    }
+
     /// Who to ask for the room on the engine's host, if ssh leads there.
     #[must_use]
     pub fn room(&self) -> Option<Room> {

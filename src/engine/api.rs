@@ -81,6 +81,12 @@ pub struct Api {
 struct Version(u16, u16);
 
 impl Api {
+    /// The same engine, over connections that end with each answer: for ways to it that have few of them at a time.
+    #[must_use]
+    pub fn solitary(&self) -> Self {
+        Self { http: self.http.solitary(), ..*self }
+    }
+
     /// Connects to the engine behind a socket and agrees on a version of the API, in one round trip.
     ///
     /// Fails with `Unreachable` if there is no engine, `Refused` if it is too old, `Garbled` if it is something else.

@@ -46,6 +46,8 @@ impl End {
     /// The engine at the end of a link.
     #[must_use]
     pub fn new(api: Api, link: &Link) -> Self {
+        // An image must not wait for a connection that is kept for nothing.
+        let api = if link.is_dialled() { api.solitary() } else { api };
         Self { api, lost: link.is_watched().then(|| link.lost().clone()), room: link.room().map(Rc::new) }
     }
 

@@ -221,11 +221,12 @@ fn deploy_short() {
                                     containers
 
     Image options:
-          --build        Build images first
-          --no-build     Fail where an image would have to be built
-          --pull <WHEN>  When to pull images, whatever the Compose files say [possible values: always,
-                         missing, never]
-          --quiet-pull   Keep the progress of pulls to yourself
+          --build            Build images first
+          --no-build         Fail where an image would have to be built
+          --pull <WHEN>      When to pull images, whatever the Compose files say [possible values:
+                             always, missing, never]
+          --quiet-pull       Keep the progress of pulls to yourself
+          --transfer-images  Build and pull here, and send the other engine what it lacks
 
     Output options:
           --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
@@ -262,6 +263,8 @@ fn deploy_short() {
           Show what would be updated, and why
       kerek --context production deploy --wait
           Update the app on a server; come back when all of it is up
+      kerek --context production deploy --build --transfer-images
+          Build here, send what the server lacks, and update what has changed
       kerek deploy --force-recreate web
           Replace the containers of one service although nothing has changed
     ");
@@ -361,6 +364,13 @@ fn deploy_long() {
           --quiet-pull
               Keep the progress of pulls to yourself
 
+          --transfer-images
+              Build and pull here, and send the other engine what it lacks
+
+              Images come from the engine that is used without --host and --context; the options on
+              building and pulling are for that one. The other engine then neither builds nor pulls, and
+              services whose image has changed are updated.
+
     Output options:
           --progress <STYLE>
               How to show progress
@@ -444,6 +454,8 @@ fn deploy_long() {
           Show what would be updated, and why
       kerek --context production deploy --wait
           Update the app on a server; come back when all of it is up
+      kerek --context production deploy --build --transfer-images
+          Build here, send what the server lacks, and update what has changed
       kerek deploy --force-recreate web
           Replace the containers of one service although nothing has changed
     ");

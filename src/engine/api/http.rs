@@ -41,9 +41,17 @@ pub(super) struct Http {
 impl Http {
     /// A client for the socket at a path; connects when first used.
     pub(super) fn new(socket: &Path) -> Self {
-        let socket: Arc<Path> = socket.into();
+        Self::keeping(IDLE, socket.into())
+    }
+
+    /// One that keeps no connection while nothing is asked.
+    pub(super) fn solitary(&self) -> Self {
+        Self::keeping(0, Arc::clone(&self.socket))
+    }
+
+    fn keeping(idle: usize, socket: Arc<Path>) -> Self {
         let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build(Socket(Arc::clone(&socket)));
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).build(Socket(Arc::clone(&socket)));
         Self { client, socket }
     }
 
