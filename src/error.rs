@@ -17,6 +17,10 @@ pub enum Kind {
     RolledBack,
     /// Stopped half-way; the same command run again goes on from there.
     Incomplete,
+    /// What is to be changed has to be agreed to, and was not.
+    Unconfirmed,
+    /// The host is not one that this can be done on.
+    Unfit,
     /// A program that the user gave could not be run.
     NotExecutable,
     /// A program that the user gave was not found.
@@ -37,6 +41,9 @@ impl Kind {
             Self::Unreachable => 3,
             Self::RolledBack => 4,
             Self::Incomplete => 5,
+            // 6 is kept for what somebody else is at.
+            Self::Unconfirmed => 7,
+            Self::Unfit => 8,
             // What shells exit with for the same reasons.
             Self::NotExecutable => 126,
             Self::NotFound => 127,

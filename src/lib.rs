@@ -6,6 +6,7 @@
 //! - [`compose`]: what the user wants: project, services, policies.
 //! - [`engine`]: what is there: containers, networks, images.
 //! - [`deploy`]: the way from one to the other: plan, prepare, roll, commit.
+//! - [`provision`]: a host becomes one that containers run on.
 //! - [`ssh`]: other hosts: which is meant, how to get there.
 //! - [`report`]: events of a run, and how they are shown.
 //! - [`process`], [`cancel`], [`error`], [`names`], [`text`]: children, signals, failures, identifiers, escaping.
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod error;
 pub mod names;
 pub mod process;
+pub mod provision;
 pub mod report;
 pub mod ssh;
 pub mod text;

@@ -15,6 +15,7 @@ mod http;
 mod logs;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod wire;
 
 use std::path::Path;

@@ -73,6 +73,8 @@ pub fn failure(failure: &Failure, elapsed: Duration) -> String {
         Kind::Unreachable => "unreachable",
         Kind::RolledBack => "rolled_back",
         Kind::Incomplete => "incomplete",
+        Kind::Unconfirmed => "unconfirmed",
+        Kind::Unfit => "unfit",
         Kind::NotExecutable => "not_executable",
         Kind::NotFound => "not_found",
         Kind::Interrupted => "interrupted",
