@@ -113,6 +113,21 @@ fn a_host_that_is_an_option_in_disguise_is_a_usage_error() {
 }
 
 #[test]
+fn hosts_to_provision_have_names_of_their_own_and_no_engine_yet() {
+    assert_snapshot!(complaint(2, ["provision", "a@vps", "b@vps"]), @"
+    Error: ssh://b@vps is given twice, or shares its name with another host
+    Hint: Set up such hosts one by one, with --context-name.
+    ");
+    assert_snapshot!(complaint(2, ["provision", "vps/run/docker.sock"]), @"
+    Error: ssh://vps/run/docker.sock names a socket, where there may be no engine yet
+    Hint: Leave out what comes after the host.
+    ");
+    assert_snapshot!(complaint(2, ["provision", "--context-name", "ab", "one", "two"]), @"
+    Error: --context-name is for a single host
+    ");
+}
+
+#[test]
 fn no_command_at_all_gets_help_and_the_code_of_a_usage_error() {
     let (code, out, err) = Kerek::new().run([""; 0]);
     assert_eq!((code, out.as_str()), (2, ""));
@@ -141,15 +156,6 @@ fn huge_and_hostile_words_are_quoted_in_short_and_harmlessly() {
 
 #[test]
 fn what_is_not_there_yet_fails_with_a_way_out() {
-    assert_snapshot!(complaint(1, ["provision", "-F", "ssh.conf", "ssh://me@vps:2222"]), @"
-    Error: this version of kerek cannot provision hosts yet
-    Hint: On Debian or Ubuntu, install an engine by hand with `ssh -F ssh.conf -t ssh://me@vps:2222 sudo apt-get install docker.io`.
-    Hint: Then `docker context create NAME --docker host=ssh://me@vps:2222` lets you say `kerek --context NAME deploy`.
-    ");
-    assert_snapshot!(complaint(1, ["provision", "localhost"]), @"
-    Error: this version of kerek cannot provision hosts yet
-    Hint: On Debian or Ubuntu, install an engine by hand with `sudo apt-get install docker.io`.
-    ");
     assert_snapshot!(complaint(1, ["-c", "vps", "transfer-images", "shop/web", "shop/db"]), @"
     Error: this version of kerek cannot transfer images yet
     Hint: Send them by hand with `docker save shop/web shop/db | docker --context vps load`.

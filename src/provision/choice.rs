@@ -188,7 +188,9 @@ fn podman(facts: &Facts) -> Vec<Change> {
         changes.extend((!podman.ports).then_some(Change::Ports));
         changes.extend((!podman.lingers).then(|| Change::Linger(user.clone())));
     }
-    changes.extend((!podman.listens).then(|| Change::Socket(user.clone())));
+    // That of root is started by the package.
+    let started = !rootless && !facts.packages.installed.contains("podman");
+    changes.extend((!podman.listens && !started).then(|| Change::Socket(user.clone())));
     changes.extend((!facts.docker.client).then_some(Change::Command));
     changes
 }

@@ -156,8 +156,11 @@ impl Trial {
                     self.demand(ran.is_interrupted(), "nobody is told of an interrupt who did not interrupt")?;
                 }
                 Kind::Incomplete | Kind::Unreachable => {}
-                Kind::Usage | Kind::NotExecutable | Kind::NotFound => {
-                    self.demand(false, "there is neither a command line nor a program that could be wrong")?;
+                Kind::Usage | Kind::Unconfirmed | Kind::Unfit | Kind::NotExecutable | Kind::NotFound => {
+                    self.demand(
+                        false,
+                        "there is neither a command line, a host to set up, nor a program that could be wrong",
+                    )?;
                 }
             },
         }

@@ -57,7 +57,9 @@ fn a_fresh_host_gets_all() {
     let mut root = fresh();
     root.user = User { name: "root".into(), id: 0, rights: Rights::Root };
     assert_eq!(steps(&root, Engine::Docker), ["settings", "packages"]);
-    assert_eq!(steps(&root, Engine::Podman), ["packages", "socket", "command"]);
+    assert_eq!(steps(&root, Engine::Podman), ["packages", "command"]);
+    root.packages.installed.extend(PODMAN.iter().map(ToString::to_string));
+    assert_eq!(steps(&root, Engine::Podman), ["socket", "command"]);
 }
 
 #[test]
