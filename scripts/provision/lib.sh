@@ -81,7 +81,15 @@ apt_get() { patiently packages apt-get -q -y -o Dpkg::Options::=--force-confdef 
 
 # What an interrupted installation has left half done.
 step_dpkg() {
-    if [ ! "$(dpkg --audit 2>&1)" ] && ! ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
+    began=$(date +%s)
+    if is_half_done && is_locked; then
+        # It may just be under way.
+        say "waiting dpkg for another package manager, at most $patience_seconds s"
+        while is_half_done && is_locked && [ $(($(date +%s) - began)) -lt "$patience_seconds" ]; do
+            sleep 1
+        done
+    fi
+    if ! is_half_done; then
         say "ok dpkg no installation was interrupted"
         return
     fi
@@ -92,6 +100,13 @@ step_dpkg() {
     patiently dpkg dpkg --force-confdef --force-confold --configure -a ||
         give_up dpkg "an interrupted installation cannot be finished"
     say "changed dpkg finished an interrupted installation"
+}
+
+is_half_done() { [ "$(dpkg --audit 2>&1)" ] || ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; }
+
+# Whether a package manager is at work.
+is_locked() {
+    inode=$(stat -c %i /var/lib/dpkg/lock-frontend 2>/dev/null) && grep -q ":$inode " /proc/locks
 }
 
 is_installed() { [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -124,7 +124,7 @@ fn docker(facts: &Facts) -> Result<Vec<Change>, Failure> {
     let mut changes = Vec::new();
     let docker = &facts.docker;
     if !is_foreign(facts) {
-        changes.extend(facts.packages.interrupted.then_some(Change::Repair));
+        changes.extend(repair(facts));
         let keys = missing_settings(facts)?;
         let lives_on = keys.contains(&"live-restore");
         changes.extend((!keys.is_empty()).then_some(Change::Settings(keys)));
@@ -143,6 +143,11 @@ fn docker(facts: &Facts) -> Result<Vec<Change>, Failure> {
         changes.push(Change::Group(facts.user.name.clone()));
     }
     Ok(changes)
+}
+
+/// What looks interrupted may be under way.
+fn repair(facts: &Facts) -> Option<Change> {
+    (facts.packages.interrupted && !facts.packages.locked).then_some(Change::Repair)
 }
 
 /// Whether there is a Docker that is not the distribution's, which is none of our business.
@@ -181,7 +186,7 @@ fn podman(facts: &Facts) -> Vec<Change> {
     let names = [PODMAN, if rootless { ROOTLESS } else { &[] }].concat();
     let packages = missing(facts, &names);
     let mut changes = Vec::new();
-    changes.extend(facts.packages.interrupted.then_some(Change::Repair));
+    changes.extend(repair(facts));
     changes.extend((!packages.is_empty()).then_some(Change::Packages(packages)));
     if rootless {
         changes.extend((!podman.ids).then(|| Change::Ids(user.clone())));

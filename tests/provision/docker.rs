@@ -52,8 +52,7 @@ fn a_user_with_a_password_gets_docker_beside_what_is_there() {
     let options =
         ["--release", "bookworm", "--user", "deploy", "--sudo", "password", "--shell", "fish", "--noise", "Hi!"];
     let ground = Ground::new(&options, false);
-    let settings =
-        r#"mkdir /etc/docker && printf '{"labels": ["a{\\"b"],\n "log-driver": "json-file"}' >/etc/docker/daemon.json"#;
+    let settings = r#"mkdir /etc/docker && printf '{"labels": ["a=}{\\"b"],\n "log-driver": "json-file"}' >/etc/docker/daemon.json"#;
     ground.host.run(&["sh", "-c", settings]).success();
     ground.host.run(&["sh", "-c", SLOW_PACKAGE]).success();
 
@@ -78,7 +77,7 @@ fn a_user_with_a_password_gets_docker_beside_what_is_there() {
     ground.assert_done(&[]);
     let merged = ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout;
     let merged: serde_json::Value = serde_json::from_str(&merged).expect("should be JSON");
-    let expected = serde_json::json!({"labels": ["a{\"b"], "log-driver": "json-file", "live-restore": true});
+    let expected = serde_json::json!({"labels": ["a=}{\"b"], "log-driver": "json-file", "live-restore": true});
     assert_eq!(merged, expected);
 
     ground.host.load(&["busybox:1.37"]);

@@ -125,6 +125,8 @@ fn what_was_interrupted_is_finished() {
     facts.packages.interrupted = true;
     facts.docker.client = false;
     assert_eq!(steps(&facts, Engine::Docker), ["dpkg", "packages"]);
+    facts.packages.locked = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["packages"]);
 }
 
 #[test]
