@@ -48,7 +48,7 @@ main() {
 
     deploy A
     open_tunnel
-    curl --fail --silent --show-error --retry 5 --retry-connrefused "http://127.0.0.1:$local_port"
+    curl --fail --silent --show-error "http://127.0.0.1:$local_port"
 
     start_load "$rate"
     sleep 2
@@ -82,8 +82,10 @@ deploy() {
 # The proxy's port is for the host alone; ssh brings it here.
 open_tunnel() {
     local_port=$(free_port)
-    ssh -F "$ssh_config" -N -o ExitOnForwardFailure=yes -L "127.0.0.1:$local_port:127.0.0.1:$PORT" "$name" &
-    tunnel=$!
+    tunnel=$work/tunnel
+    # It goes into the background once it is there.
+    ssh -F "$ssh_config" -f -N -M -S "$tunnel" -o ExitOnForwardFailure=yes \
+        -L "127.0.0.1:$local_port:127.0.0.1:$PORT" "$name"
 }
 
 start_load() {
@@ -110,7 +112,7 @@ clean_up() {
     local status=$?
     step "Cleaning up"
     [[ ! $load ]] || kill "$load" || true
-    [[ ! $tunnel ]] || kill "$tunnel" || true
+    [[ ! -S $tunnel ]] || ssh -F "$ssh_config" -S "$tunnel" -O exit "$name" || true
     scripts/hosts.sh down || status=1
     docker context rm --force "$name" >/dev/null || status=1
     rm -rf "$work"

@@ -54,7 +54,13 @@ impl Ground {
         let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let typed: Vec<_> = answers.iter().map(|answer| format!("sleep 3; echo '{answer}'; ")).collect();
         let typed = typed.concat();
-        let script = format!("({typed}sleep 120) | script --quiet --return --command '{line}' /dev/null");
+        // The terminal stays as long as its keyboard, which goes when all is done.
+        let end = self.site.path("home/end");
+        let end = end.to_string_lossy();
+        let script = format!(
+            "({typed}until [ -e {end} ]; do sleep 0.1; done; rm {end}) |
+            script --quiet --return --command '{line}; code=$?; touch {end}; exit $code' /dev/null"
+        );
         command::run(self.site.command("bash", &["-c", &script]))
     }
 
