@@ -1,14 +1,19 @@
 //! Proof that the engine of a host can be used, the way that `deploy` goes there: a login, a socket, a container.
 
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::timeout;
+
+use super::Wish;
 use crate::cancel::{Cancel, Reason};
 use crate::engine::access::Access;
 use crate::engine::endpoint::Selection;
 use crate::error::{Failure, Kind};
 use crate::text::escape;
 
-use super::Wish;
-
-use anyhow::anyhow;
+/// What an engine may take to make its first container.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was proven.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,7 +37,13 @@ pub async fn verify(wish: &Wish, address: &str, joined: bool, cancel: &Cancel) -
         Err(failure) => return Err(unproven(failure)),
     };
     let trial = tokio::select! {
-        trial = api.trial() => trial.map_err(|error| unproven(Failure::new(Kind::Incomplete, error))),
+        trial = timeout(PATIENCE, api.trial()) => match trial {
+            Ok(trial) => trial.map_err(|error| unproven(Failure::new(Kind::Incomplete, error))),
+            Err(_) => {
+                let error = anyhow!("it made no container within {} s", PATIENCE.as_secs());
+                Err(unproven(Failure::new(Kind::Incomplete, error)))
+            }
+        },
         () = cancel.requested() => {
             let kind = cancel.reason().map_or(Kind::Interrupted, Reason::kind);
             Err(Failure::new(kind, anyhow!("interrupted: the engine is there, but was not tried")))
