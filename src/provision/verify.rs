@@ -37,13 +37,11 @@ pub async fn verify(wish: &Wish, address: &str, joined: bool, cancel: &Cancel) -
         Err(failure) => return Err(unproven(failure)),
     };
     let trial = tokio::select! {
-        trial = timeout(PATIENCE, api.trial()) => match trial {
-            Ok(trial) => trial.map_err(|error| unproven(Failure::new(Kind::Incomplete, error))),
-            Err(_) => {
-                let error = anyhow!("it made no container within {} s", PATIENCE.as_secs());
-                Err(unproven(Failure::new(Kind::Incomplete, error)))
-            }
-        },
+        trial = timeout(PATIENCE, api.trial()) => {
+            let late = |_| Failure::new(Kind::Incomplete, anyhow!("it made no container within {} s", PATIENCE.as_secs()));
+            let trial = trial.map_err(late);
+            trial.and_then(|trial| trial.map_err(|error| Failure::new(Kind::Incomplete, error))).map_err(unproven)
+        }
         () = cancel.requested() => {
             let kind = cancel.reason().map_or(Kind::Interrupted, Reason::kind);
             Err(Failure::new(kind, anyhow!("interrupted: the engine is there, but was not tried")))
