@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Shows updates without downtime: deploys version A of examples/zero_downtime_deployment, then B and C while requests
-# come in at a steady rate, and tells how many there were, how many got no answer, and which version answered when.
-# Fails if a request was lost. Leaves nothing behind but what is built and installed.
+# Shows the way from a bare server to updates without downtime: `kerek provision` makes a throw-away host a container host,
+# version A of examples/zero_downtime_deployment is deployed there through the context that this leaves, then B and C
+# while requests come in at a steady rate. Tells how many there were, how many got no answer, and which version answered
+# when. Fails if a request was lost. Leaves nothing behind but what is built and installed.
 #
 # Usage: scripts/demo.sh [RATE]     requests per second, 100 by default
 set -euo pipefail
@@ -10,8 +11,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 
-readonly project=kerek-demo
-readonly compose_file=examples/zero_downtime_deployment/compose.yaml
+readonly name=kerek-demo
+readonly example=examples/zero_downtime_deployment
+readonly images=(busybox:1.37 nginx:stable-alpine)
+# Where the host has the files that containers mount.
+readonly folder=/srv/$name
+# Of the reverse proxy, on the host. Read by the example's compose.yaml.
+export PORT=8080
 
 main() {
     local rate=${1:-100} environment
@@ -21,18 +27,28 @@ main() {
     eval "$environment"
     cargo build --release --locked --bin kerek --example load
 
-    # Read by the example's compose.yaml.
-    PORT=$(free_port)
-    export PORT
-
     work=$(mktemp -d)
     load=
+    tunnel=
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
 
+    step "Starting a host that has nothing but sshd"
+    export KEREK_HOSTS=$work/hosts
+    docker rm --force --volumes "kerek-host-$name" &>/dev/null || true
+    scripts/hosts.sh up --user deploy "$name"
+    ssh_config=$(scripts/hosts.sh ssh-config)
+
+    step "Making it a container host"
+    target/release/kerek provision --force --ssh-config "$ssh_config" "$name"
+    scripts/hosts.sh load "$name" "${images[@]}"
+    ssh -F "$ssh_config" "$name" "sudo mkdir -p $folder && sudo tee $folder/reverse-proxy.conf" \
+        <"$example/reverse-proxy.conf" >/dev/null
+
     deploy A
-    curl --fail --silent --show-error "http://127.0.0.1:$PORT"
+    open_tunnel
+    curl --fail --silent --show-error "http://127.0.0.1:$local_port"
 
     start_load "$rate"
     sleep 2
@@ -59,12 +75,22 @@ free_port() {
 
 deploy() {
     step "Deploying version $1"
-    GREET_VERSION=$1 target/release/kerek deploy --project-name "$project" --file "$compose_file" --wait
+    GREET_VERSION=$1 target/release/kerek --context "$name" deploy --ssh-config "$ssh_config" \
+        --project-name "$name" --file "$example/compose.yaml" --project-directory "$folder" --wait
+}
+
+# The proxy's port is for the host alone; ssh brings it here.
+open_tunnel() {
+    local_port=$(free_port)
+    tunnel=$work/tunnel
+    # It goes into the background once it is there.
+    ssh -F "$ssh_config" -f -N -M -S "$tunnel" -o ExitOnForwardFailure=yes \
+        -L "127.0.0.1:$local_port:127.0.0.1:$PORT" "$name"
 }
 
 start_load() {
     # A page that holds the version and nothing else: the load generator tells answers apart by their first word.
-    local url=http://127.0.0.1:$PORT/version
+    local url=http://127.0.0.1:$local_port/version
     step "Requesting $url $1 times a second"
     target/release/examples/load --url "$url" --rate "$1" >"$work/summary" &
     load=$!
@@ -83,13 +109,12 @@ stop_load() {
 }
 
 clean_up() {
-    local status=$? volumes
+    local status=$?
     step "Cleaning up"
     [[ ! $load ]] || kill "$load" || true
-    docker compose --project-name "$project" --file "$compose_file" down --volumes --timeout 1 || status=1
-    # Kerek keeps its records of the project in volumes with the project's name.
-    mapfile -t volumes < <(docker volume ls --quiet --filter "name=$project")
-    ((${#volumes[@]} == 0)) || docker volume rm "${volumes[@]}" >/dev/null || status=1
+    [[ ! -S $tunnel ]] || ssh -F "$ssh_config" -S "$tunnel" -O exit "$name" || true
+    scripts/hosts.sh down || status=1
+    docker context rm --force "$name" >/dev/null || status=1
     rm -rf "$work"
     exit "$status"
 }

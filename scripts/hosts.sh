@@ -220,9 +220,9 @@ load() {
     (($#)) || die "which images? Please name some"
     container=$(container "$name")
     kind=$(docker container inspect --format '{{index .Config.Labels "kerek.host.kind"}}' "$container")
-    case $kind in
-        docker-*) docker save "$@" | docker exec --interactive "$container" docker load --quiet >/dev/null ;;
-        podman-*)
+    case $(engine_of "$container" "$kind") in
+        docker) docker save "$@" | docker exec --interactive "$container" docker load --quiet >/dev/null ;;
+        podman)
             # For podman, names without a registry are local ones, where Compose means those of Docker Hub. The output
             # has a line for each image.
             # shellcheck disable=SC2016  # meant for the inner shell
@@ -234,6 +234,20 @@ load() {
                 done'
             ;;
         *) die "$name has no engine" ;;
+    esac
+}
+
+# Prints the engine of container $1, which was given it when it was made ($2 is its kind) or has got it since.
+engine_of() {
+    case $2 in
+        fresh-*)
+            if docker exec "$1" test -S /run/docker.sock; then
+                echo docker
+            elif docker exec "$1" test -S /run/user/1000/podman/podman.sock; then
+                echo podman
+            fi
+            ;;
+        *) echo "${2%%-*}" ;;
     esac
 }
 

@@ -19,6 +19,10 @@ pub enum Kind {
     Incomplete,
     /// Somebody else is changing the project.
     Locked,
+    /// What is to be changed has to be agreed to, and was not.
+    Unconfirmed,
+    /// The host is not one that this can be done on.
+    Unfit,
     /// A program that the user gave could not be run.
     NotExecutable,
     /// A program that the user gave was not found.
@@ -40,6 +44,8 @@ impl Kind {
             Self::RolledBack => 4,
             Self::Incomplete => 5,
             Self::Locked => 6,
+            Self::Unconfirmed => 7,
+            Self::Unfit => 8,
             // What shells exit with for the same reasons.
             Self::NotExecutable => 126,
             Self::NotFound => 127,

@@ -6,6 +6,7 @@
 //! - [`compose`]: what the user wants: project, services, policies.
 //! - [`engine`]: what is there: containers, networks, images.
 //! - [`deploy`]: the way from one to the other: plan, prepare, roll, commit.
+//! - [`provision`]: a host becomes one that containers run on.
 //! - [`ssh`]: other hosts: which is meant, how to get there.
 //! - [`images`]: images on their way from one engine to another.
 //! - [`report`]: events of a run, and how they are shown.
@@ -21,6 +22,7 @@ pub mod error;
 pub mod images;
 pub mod names;
 pub mod process;
+pub mod provision;
 pub mod report;
 pub mod ssh;
 pub mod text;

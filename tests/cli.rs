@@ -106,10 +106,23 @@ fn two_engines_are_a_usage_error_wherever_they_are_named() {
 #[test]
 fn a_host_that_is_an_option_in_disguise_is_a_usage_error() {
     assert_snapshot!(complaint(2, ["provision", "--force", "--", "-oProxyCommand=true"]), @"
-    Error: invalid value '-oProxyCommand=true' for '<HOST>': the host must not begin with '-'
+    Error: invalid value '-oProxyCommand=true' for '<HOST>...': the host must not begin with '-'
 
     For more information, try '--help'.
     ");
+}
+
+#[test]
+fn hosts_to_provision_have_names_of_their_own_and_no_engine_yet() {
+    assert_snapshot!(complaint(2, ["provision", "a@vps", "b@vps"]), @"
+    Error: ssh://b@vps is given twice, or shares its name with another host
+    Hint: Set up such hosts one by one, with --context-name.
+    ");
+    assert_snapshot!(complaint(2, ["provision", "vps/run/docker.sock"]), @"
+    Error: ssh://vps/run/docker.sock names a socket, where there may be no engine yet
+    Hint: Leave out what comes after the host.
+    ");
+    assert_snapshot!(complaint(2, ["provision", "--context-name", "ab", "one", "two"]), @"Error: --context-name is for a single host");
 }
 
 #[test]
@@ -137,19 +150,6 @@ fn huge_and_hostile_words_are_quoted_in_short_and_harmlessly() {
         let control = complaint.chars().find(|character| character.is_control() && *character != '\n');
         assert_eq!(control, None, "{complaint}");
     }
-}
-
-#[test]
-fn what_is_not_there_yet_fails_with_a_way_out() {
-    assert_snapshot!(complaint(1, ["provision", "-F", "ssh.conf", "ssh://me@vps:2222"]), @"
-    Error: this version of kerek cannot provision hosts yet
-    Hint: On Debian or Ubuntu, install an engine by hand with `ssh -F ssh.conf -t ssh://me@vps:2222 sudo apt-get install docker.io`.
-    Hint: Then `docker context create NAME --docker host=ssh://me@vps:2222` lets you say `kerek --context NAME deploy`.
-    ");
-    assert_snapshot!(complaint(1, ["provision", "localhost"]), @"
-    Error: this version of kerek cannot provision hosts yet
-    Hint: On Debian or Ubuntu, install an engine by hand with `sudo apt-get install docker.io`.
-    ");
 }
 
 #[test]

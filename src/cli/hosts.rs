@@ -8,19 +8,28 @@ use clap::Args;
 use super::{deploy, global, values};
 use crate::images::compress::Compression;
 use crate::images::manifest::Platform;
+use crate::provision::Engine;
 use crate::ssh::destination::Destination;
 
 pub(super) const PROVISION_LONG_ABOUT: &str = "\
-Turn a fresh host into a container host, ready for `kerek deploy`.
+Turn fresh hosts into container hosts, ready for `kerek deploy`.
 
-Installs a container engine with the host's own package manager, after showing what would be done and asking for \
-consent.
+Logs in, shows what a host is and what would change there, and asks for consent. Then it installs an engine from the \
+host's own distribution (Debian, Ubuntu and those made from them), tries it out the way that a deployment goes, and \
+makes a Docker context that leads there. Running it again finishes what was cut off, and changes nothing that is as it \
+should be.
 
-This version checks the command line and stops there; it says how to do the work by hand.";
+Docker is set up to rotate logs and to let containers run on while it restarts; the user joins its group, which is as \
+good as being root. Podman is set up to run without root, unless root logs in. An engine that is there from elsewhere is \
+left as it is.
+
+Several hosts are set up side by side. The exit code is then the highest of theirs.";
 
 pub(super) const PROVISION_EXAMPLES: &[(&str, &str)] = &[
     ("kerek provision deploy@example.com", "Install an engine on a server, after a look at the changes"),
+    ("kerek provision --dry-run one.example.com two.example.com", "Look at two servers, and say what would change"),
     ("kerek provision --force -F ssh.conf ssh://staging:2222", "Without a question, over a given SSH config"),
+    ("kerek provision --container-engine podman deploy@example.com", "Install Podman, for this user and without root"),
 ];
 
 pub(super) const RUN_WITH_SSH_CONFIG_LONG_ABOUT: &str = "\
@@ -63,16 +72,33 @@ pub(super) const TRANSFER_IMAGES_EXAMPLES: &[(&str, &str)] = &[
     ("kerek -c production --dry-run transfer-images shop/web", "Tell how much would be sent"),
 ];
 
-/// Which host to set up, and how to get there.
+/// Which hosts to set up, for what, and how to get there.
 #[derive(Args, Clone, Debug)]
 pub struct ProvisionOptions {
-    /// The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
-    #[arg(value_name = "HOST")]
-    pub destination: Destination,
+    /// The hosts: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+    #[arg(value_name = "HOST", required = true)]
+    pub destinations: Vec<Destination>,
+
+    /// The engine to install: `docker` or `podman`
+    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
+    #[arg(hide_env_values = true, value_parser = values::engine)]
+    pub container_engine: Engine,
 
     /// Skip the question whether to proceed
     #[arg(long)]
     pub force: bool,
+
+    /// Ask for the password that sudo wants on the hosts
+    #[arg(long)]
+    pub ask_become_password: bool,
+
+    /// Call the Docker context so, and not like the host
+    #[arg(long, value_name = "NAME", value_parser = values::context, conflicts_with = "no_context")]
+    pub context_name: Option<String>,
+
+    /// Make no Docker context
+    #[arg(long)]
+    pub no_context: bool,
 
     /// Let ssh read this config file instead of the usual ones
     #[arg(short = 'F', long, value_name = "FILE")]

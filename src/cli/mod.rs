@@ -70,7 +70,7 @@ pub enum Command {
     /// Bring services to the state that the Compose files describe
     #[command(long_about = deploy::LONG_ABOUT)]
     Deploy(DeployOptions),
-    /// Turn a fresh host into a container host (not in this version yet)
+    /// Turn fresh hosts into container hosts
     #[command(long_about = hosts::PROVISION_LONG_ABOUT)]
     Provision(ProvisionOptions),
     /// Run a program whose SSH connections follow a given config file
@@ -186,7 +186,7 @@ fn heed_environment(mut command: clap::Command) -> clap::Command {
         if !std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
             continue;
         }
-        for name in ["deploy", "transfer-images"] {
+        for name in ["deploy", "provision", "transfer-images"] {
             command = command.mut_subcommand(name, |command| {
                 let known = command.get_arguments().any(|argument| argument.get_id() == option);
                 if known { command.mut_arg(option, |argument| argument.env(Resettable::Reset)) } else { command }

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use super::*;
 use crate::images::compress::Compression;
 use crate::names::ServiceName;
+use crate::provision::Engine;
 
 fn accept(line: &[&str]) -> Cli {
     let arguments = [&["kerek"], line].concat();
@@ -97,6 +98,7 @@ const DEPLOY_CASES: &[Case<DeployOptions>] = &[
     (&["--wait"], |o| o.wait),
     (&["--ssh-config", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
     (&["-F", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
+    (&["--lock-wait", "1m30s"], |o| o.lock_wait == Some(Duration::from_secs(90))),
     (&["--wait-timeout", "90"], |o| o.wait_timeout == Some(Duration::from_secs(90))),
     (&["web", "db"], |o| o.service_names == [ServiceName::new("web"), ServiceName::new("db")]),
 ];
@@ -204,7 +206,9 @@ fn what_makes_no_sense_is_refused() {
         &["deploy", "--version"],
         &["deploy", "no such service"],
         &["provision"],
-        &["provision", "a", "b"],
+        &["provision", "--container-engine", "containerd", "h"],
+        &["provision", "--context-name", "a b", "h"],
+        &["provision", "--context-name", "ab", "--no-context", "h"],
         &["provision", "--", "-oProxyCommand=true"],
         &["transfer-images", "--", "--all"],
         &["transfer-images", "No Name"],
@@ -247,12 +251,13 @@ fn names_may_be_as_long_as_they_like() {
 }
 
 #[test]
-fn provision_takes_a_host() {
+fn provision_takes_hosts() {
     let cli = accept(&["provision", "--force", "-F", "f", "ssh://me@h:2222"]);
     let Command::Provision(options) = cli.command else {
         panic!("{:?}", cli.command);
     };
-    assert_eq!(options.destination.to_string(), "ssh://me@h:2222");
+    assert_eq!(options.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ssh://me@h:2222"]);
+    assert_eq!(options.container_engine, Engine::Docker);
     assert_eq!(options.ssh_config.as_deref(), Some(Path::new("f")));
     assert!(options.force);
     assert_eq!(cli.global.host, None);
@@ -263,6 +268,14 @@ fn provision_takes_a_host() {
     };
     assert_eq!(options.ssh_config.as_deref(), Some(Path::new("f")));
     assert!(!options.force);
+
+    let cli = accept(&["provision", "--container-engine", "/usr/bin/podman", "--context-name", "web-1", "a", "b"]);
+    let Command::Provision(options) = cli.command else {
+        panic!("{:?}", cli.command);
+    };
+    assert_eq!(options.destinations.len(), 2);
+    assert_eq!(options.container_engine, Engine::Podman);
+    assert_eq!(options.context_name.as_deref(), Some("web-1"));
 }
 
 #[test]

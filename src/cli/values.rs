@@ -6,6 +6,8 @@ use crate::compose::duration;
 use crate::images::manifest::Platform;
 use crate::images::reference::ImageName;
 use crate::names::ServiceName;
+use crate::provision::Engine;
+use crate::provision::context::is_name;
 use crate::ssh::destination::Destination;
 
 /// Whole seconds.
@@ -45,6 +47,20 @@ pub(super) fn operand(text: &str) -> Result<String, String> {
         Err("must not begin with '-'".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+/// The program of an engine that can be installed.
+pub(super) fn engine(text: &str) -> Result<Engine, String> {
+    Engine::of_program(text).ok_or_else(|| "must be `docker` or `podman`".to_owned())
+}
+
+/// The name of a Docker context.
+pub(super) fn context(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("two or more ASCII letters, digits and any of _ . + - make a name, but for `default`".to_owned())
     }
 }
 

@@ -59,7 +59,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 if source.is_some() {
                     request.images = images::Options::delivered();
                 }
-                let Preview { plan, containers } = deploy::preview(&engine, &compose, &request, &*reporter).await?;
+                let preview = Box::pin(deploy::preview(&engine, &compose, &request, &*reporter));
+                let Preview { plan, containers } = preview.await?;
                 let text = match progress {
                     Progress::Json => report::json::plan(&plan, &containers),
                     _ => report::plan::render(&plan, &containers, &plan_style(ansi)),

@@ -52,7 +52,7 @@ fn progress(command: &Command) -> Option<Progress> {
 async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Deploy(options) => deploy::run(&cli.global, options).await,
-        Command::Provision(options) => provision::run(options),
+        Command::Provision(options) => provision::run(&cli.global, options).await,
         Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
         Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
         Command::TransferImages(options) => transfer_images::run(&cli.global, options).await,

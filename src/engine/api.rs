@@ -19,6 +19,7 @@ mod notes;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -84,7 +85,7 @@ impl Api {
     /// The same engine, over connections that end with each answer: for ways to it that have few of them at a time.
     #[must_use]
     pub fn solitary(&self) -> Self {
-        Self { http: self.http.solitary(), ..*self }
+        Self { http: self.http.solitary(), ..self.clone() }
     }
 
     /// Connects to the engine behind a socket and agrees on a version of the API, in one round trip.

@@ -28,6 +28,13 @@ pub fn choose(progress: Progress, ansi: Ansi) -> Result<Box<dyn Reporter>, Failu
     })
 }
 
+/// Whether standard error is fit for lines that are updated in place, and if so, whether they may have colours.
+#[must_use]
+pub(super) fn live_colour() -> Option<bool> {
+    let surroundings = Surroundings::read(io::stderr().is_terminal());
+    is_lively(Ansi::Auto, surroundings).then(|| colour(Ansi::Auto, surroundings))
+}
+
 /// How a plan looks on standard output.
 #[must_use]
 pub fn plan_style(ansi: Ansi) -> PlanStyle {

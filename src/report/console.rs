@@ -1,7 +1,7 @@
 //! The one place that writes to standard output and standard error: data to the former, words for people to the latter.
 //!
 //! A reader that has gone away (`kerek … | head`) is no failure: what it would have got is dropped. What is written
-//! here is expected to be escaped already, but for the failures that [`fail`] puts into words.
+//! here is expected to be escaped already, but for the failures that [`tell`] puts into words.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -79,10 +79,15 @@ fn shorten(line: &str) -> String {
     format!("{head}…{tail}")
 }
 
+/// Prints a failure.
+pub fn tell(failure: &Failure) {
+    err(&describe(failure));
+}
+
 /// Prints a failure and gives its exit code.
 #[must_use]
 pub fn fail(failure: &Failure) -> ExitCode {
-    err(&describe(failure));
+    tell(failure);
     ExitCode::from(failure.kind.exit_code())
 }
 

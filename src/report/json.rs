@@ -77,6 +77,8 @@ pub fn failure(failure: &Failure, elapsed: Duration) -> String {
         Kind::RolledBack => "rolled_back",
         Kind::Incomplete => "incomplete",
         Kind::Locked => "locked",
+        Kind::Unconfirmed => "unconfirmed",
+        Kind::Unfit => "unfit",
         Kind::NotExecutable => "not_executable",
         Kind::NotFound => "not_found",
         Kind::Interrupted => "interrupted",

@@ -3,9 +3,11 @@
 //! The library says what happens by handing an [`Event`] to a [`Reporter`]; it never prints. Renderers only render: they
 //! decide nothing. Everything that came from outside is escaped where it is shown.
 
+pub mod ask;
 pub mod choose;
 mod compose_log;
 pub mod console;
+pub mod hosts;
 pub mod json;
 mod live;
 mod paint;
@@ -13,6 +15,7 @@ pub mod plain;
 pub mod plan;
 #[cfg(test)]
 mod recorded;
+pub mod survey;
 pub mod terminal;
 pub mod transfer;
 mod words;

@@ -1,9 +1,11 @@
 //! The live view for terminals: a line for each service at work that is kept up to date, and above it, for good, what has
-//! been done and what should be known. This module is the only one that uses indicatif.
+//! been done and what should be known. This module, with those in it, is the only one that uses
+//! indicatif.
 //!
 //! Lines at work never wrap. A terminal that goes away does no harm: what cannot be written is dropped. When the view is
 //! dropped, work that is still open leaves a line saying so, and the cursor stands at the beginning of a line.
 
+pub(crate) mod board;
 mod screen;
 
 use std::cell::RefCell;

@@ -152,6 +152,11 @@ impl Connection {
         }
     }
 
+    /// Starts a command, through the user's login shell, whichever that is.
+    pub async fn start(&self, command: &str) -> Result<Remote, openssh::Error> {
+        start(self.session(), command).await
+    }
+
     /// To start commands with, see [`super::sessions`].
     pub(super) fn session(&self) -> Arc<Session> {
         Arc::clone(&self.session)

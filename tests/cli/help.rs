@@ -72,7 +72,7 @@ fn root_short() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
-      provision            Turn a fresh host into a container host (not in this version yet)
+      provision            Turn fresh hosts into container hosts
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
@@ -117,7 +117,7 @@ fn root_long() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
-      provision            Turn a fresh host into a container host (not in this version yet)
+      provision            Turn fresh hosts into container hosts
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
@@ -216,6 +216,7 @@ fn deploy_short() {
       -t, --timeout <SECONDS>       Kill an old container that takes longer than this to shut down
           --wait                    Come back only when each service, untouched ones too, is running or
                                     healthy
+          --lock-wait <DURATION>    Wait this long for another deploy of the same project to end
           --wait-timeout <SECONDS>  Give up on a container that is not ready after this time
       -d, --detach                  Accepted for those who come from `up`; kerek never attaches to
                                     containers
@@ -337,6 +338,12 @@ fn deploy_long() {
 
           --wait
               Come back only when each service, untouched ones too, is running or healthy
+
+          --lock-wait <DURATION>
+              Wait this long for another deploy of the same project to end
+
+              Such as 90s or 10m. Without it, kerek refuses to work at the same time as another one, and
+              names it.
 
           --wait-timeout <SECONDS>
               Give up on a container that is not ready after this time
@@ -464,16 +471,21 @@ fn deploy_long() {
 #[test]
 fn provision_short() {
     assert_snapshot!(help("provision -h"), @"
-    Turn a fresh host into a container host (not in this version yet)
+    Turn fresh hosts into container hosts
 
-    Usage: kerek provision [OPTIONS] <HOST>
+    Usage: kerek provision [OPTIONS] <HOST>...
 
     Arguments:
-      <HOST>  The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+      <HOST>...  The hosts: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
 
     Options:
-          --force              Skip the question whether to proceed
-      -F, --ssh-config <FILE>  Let ssh read this config file instead of the usual ones
+          --container-engine <PROGRAM>  The engine to install: `docker` or `podman` [env:
+                                        CONTAINER_ENGINE] [default: docker]
+          --force                       Skip the question whether to proceed
+          --ask-become-password         Ask for the password that sudo wants on the hosts
+          --context-name <NAME>         Call the Docker context so, and not like the host
+          --no-context                  Make no Docker context
+      -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
 
     General options:
           --dry-run            Say what would happen, and change nothing
@@ -485,30 +497,55 @@ fn provision_short() {
     Examples:
       kerek provision deploy@example.com
           Install an engine on a server, after a look at the changes
+      kerek provision --dry-run one.example.com two.example.com
+          Look at two servers, and say what would change
       kerek provision --force -F ssh.conf ssh://staging:2222
           Without a question, over a given SSH config
+      kerek provision --container-engine podman deploy@example.com
+          Install Podman, for this user and without root
     ");
 }
 
 #[test]
 fn provision_long() {
     assert_snapshot!(help("provision --help"), @"
-    Turn a fresh host into a container host, ready for `kerek deploy`.
+    Turn fresh hosts into container hosts, ready for `kerek deploy`.
 
-    Installs a container engine with the host's own package manager, after showing what would be done
-    and asking for consent.
+    Logs in, shows what a host is and what would change there, and asks for consent. Then it installs an
+    engine from the host's own distribution (Debian, Ubuntu and those made from them), tries it out the
+    way that a deployment goes, and makes a Docker context that leads there. Running it again finishes
+    what was cut off, and changes nothing that is as it should be.
 
-    This version checks the command line and stops there; it says how to do the work by hand.
+    Docker is set up to rotate logs and to let containers run on while it restarts; the user joins its
+    group, which is as good as being root. Podman is set up to run without root, unless root logs in. An
+    engine that is there from elsewhere is left as it is.
 
-    Usage: kerek provision [OPTIONS] <HOST>
+    Several hosts are set up side by side. The exit code is then the highest of theirs.
+
+    Usage: kerek provision [OPTIONS] <HOST>...
 
     Arguments:
-      <HOST>
-              The host: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
+      <HOST>...
+              The hosts: `localhost`, or `[ssh://][USER@]NAME[:PORT]`
 
     Options:
+          --container-engine <PROGRAM>
+              The engine to install: `docker` or `podman`
+
+              [env: CONTAINER_ENGINE]
+              [default: docker]
+
           --force
               Skip the question whether to proceed
+
+          --ask-become-password
+              Ask for the password that sudo wants on the hosts
+
+          --context-name <NAME>
+              Call the Docker context so, and not like the host
+
+          --no-context
+              Make no Docker context
 
       -F, --ssh-config <FILE>
               Let ssh read this config file instead of the usual ones
@@ -533,8 +570,12 @@ fn provision_long() {
     Examples:
       kerek provision deploy@example.com
           Install an engine on a server, after a look at the changes
+      kerek provision --dry-run one.example.com two.example.com
+          Look at two servers, and say what would change
       kerek provision --force -F ssh.conf ssh://staging:2222
           Without a question, over a given SSH config
+      kerek provision --container-engine podman deploy@example.com
+          Install Podman, for this user and without root
     ");
 }
 

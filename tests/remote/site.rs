@@ -42,7 +42,12 @@ impl Site {
 
     /// Starts a host without an engine.
     pub(crate) fn fresh() -> Self {
-        Self::start(Kind::Fresh, &[], false)
+        Self::bare(&[], false)
+    }
+
+    /// The same with options as for [`Host::start`]; `podman` tells which engine it is to get, later.
+    pub(crate) fn bare(options: &[&str], podman: bool) -> Self {
+        Self { podman, ..Self::start(Kind::Fresh, options, false) }
     }
 
     fn start(kind: Kind, options: &[&str], engine: bool) -> Self {

@@ -156,8 +156,8 @@ impl Trial {
                     self.demand(ran.is_interrupted(), "nobody is told of an interrupt who did not interrupt")?;
                 }
                 Kind::Incomplete | Kind::Unreachable => {}
-                Kind::Usage | Kind::Locked | Kind::NotExecutable | Kind::NotFound => {
-                    self.demand(false, "there is neither a command line, a lock nor a program that could be wrong")?;
+                Kind::Usage | Kind::Locked | Kind::Unconfirmed | Kind::Unfit | Kind::NotExecutable | Kind::NotFound => {
+                    self.demand(false, "there is nothing but a project that could be wrong")?;
                 }
             },
         }

@@ -91,6 +91,12 @@ impl Http {
         Answer::read(call, response).await
     }
 
+    /// Sends `POST path` with a tar archive, and reads the whole answer.
+    pub(super) async fn post_archive(&self, call: &str, path: &str, archive: Vec<u8>) -> Result<Answer> {
+        let response = self.send(call, Method::POST, path, Full::from(archive)).await?;
+        Answer::read(call, response).await
+    }
+
     /// Sends `HEAD path` and reads the answer, which has no body.
     pub(super) async fn head(&self, call: &str, path: &str) -> Result<Answer> {
         let response = self.send(call, Method::HEAD, path, Full::default()).await?;

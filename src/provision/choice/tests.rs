@@ -1,0 +1,160 @@
+//! Each rule, on facts that differ in what it is about.
+
+use super::*;
+use crate::provision::facts::{Docker, Packages, Podman, Room, System, User};
+
+fn fresh() -> Facts {
+    Facts {
+        system: System {
+            id: "debian".into(),
+            release: Some((13, 0)),
+            name: "Debian 13".into(),
+            systemd: true,
+            ..System::default()
+        },
+        user: User { name: "deploy".into(), id: 1000, rights: Rights::Sudo },
+        rooms: vec![Room { folder: "/usr".into(), free: 2 * ROOM, read_only: false }],
+        ..Facts::default()
+    }
+}
+
+fn done() -> Facts {
+    Facts {
+        packages: Packages {
+            installed: [DOCKER, PODMAN, ROOTLESS].concat().into_iter().map(Into::into).collect(),
+            ..Packages::default()
+        },
+        docker: Docker {
+            owner: Some("docker.io".into()),
+            client: true,
+            socket: true,
+            member: true,
+            enabled: true,
+            active: true,
+            settings: Some(Some(br#"{"live-restore": true, "log-opts": {}}"#.to_vec())),
+            ..Docker::default()
+        },
+        podman: Podman { listens: true, ids: true, lingers: true, ports: true, ..Podman::default() },
+        ..fresh()
+    }
+}
+
+fn steps(facts: &Facts, engine: Engine) -> Vec<&'static str> {
+    choose(facts, engine, false).expect("it is fit").changes.iter().map(Change::step).collect()
+}
+
+fn refusal(facts: &Facts, engine: Engine) -> String {
+    let failure = choose(facts, engine, false).expect_err("it is not fit");
+    assert_eq!(failure.kind, Kind::Unfit);
+    assert!(!failure.hints.is_empty(), "{failure}");
+    failure.to_string()
+}
+
+#[test]
+fn a_fresh_host_gets_all() {
+    assert_eq!(steps(&fresh(), Engine::Docker), ["settings", "packages", "group"]);
+    assert_eq!(steps(&fresh(), Engine::Podman), ["packages", "ids", "ports", "linger", "socket", "command"]);
+    let mut root = fresh();
+    root.user = User { name: "root".into(), id: 0, rights: Rights::Root };
+    assert_eq!(steps(&root, Engine::Docker), ["settings", "packages"]);
+    assert_eq!(steps(&root, Engine::Podman), ["packages", "command"]);
+    root.packages.installed.extend(PODMAN.iter().map(ToString::to_string));
+    assert_eq!(steps(&root, Engine::Podman), ["socket", "command"]);
+}
+
+#[test]
+fn a_host_that_is_done_gets_nothing_and_need_not_be_fit() {
+    let mut facts = done();
+    facts.user.rights = Rights::None;
+    facts.system = System::default();
+    facts.rooms[0].read_only = true;
+    for engine in [Engine::Docker, Engine::Podman] {
+        assert_eq!(steps(&facts, engine), [""; 0]);
+    }
+}
+
+#[test]
+fn settings_of_the_host_stay() {
+    for (settings, keys) in [
+        ("{}", &["live-restore", "log-opts"][..]),
+        (r#"{"live-restore": false}"#, &["log-opts"]),
+        (r#"{"log-driver": "journald"}"#, &["live-restore"]),
+        (r#"{"builder": {"live-restore": 1, "log-opts": {}}, "log-opts": {}}"#, &["live-restore"]),
+    ] {
+        let mut facts = done();
+        facts.docker.settings = Some(Some(settings.as_bytes().to_vec()));
+        let changes = choose(&facts, Engine::Docker, false).expect("it is fit").changes;
+        assert_eq!(changes, [Change::Settings(keys.to_vec())], "{settings}");
+    }
+    for settings in ["[]", "{", "{} {}", "null"] {
+        let mut facts = done();
+        facts.docker.settings = Some(Some(settings.as_bytes().to_vec()));
+        assert!(refusal(&facts, Engine::Docker).contains("daemon.json"), "{settings}");
+    }
+}
+
+#[test]
+fn docker_is_restarted_only_for_its_containers_to_run_on() {
+    let mut facts = done();
+    facts.docker.mortal = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["service"]);
+    facts.docker.settings = None;
+    assert_eq!(steps(&facts, Engine::Docker), ["settings", "service"]);
+    facts.docker.swarm = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["settings"]);
+    facts.docker.settings = Some(Some(br#"{"live-restore": false, "log-opts": {}}"#.to_vec()));
+    assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
+}
+
+#[test]
+fn a_docker_from_elsewhere_is_left_alone() {
+    for system in ["debian", "alpine"] {
+        let mut facts = fresh();
+        facts.system.id = system.into();
+        facts.docker = Docker { owner: Some("docker-ce".into()), socket: true, open: true, ..Docker::default() };
+        assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
+    }
+    let mut facts = fresh();
+    facts.docker.owner = Some("nobody".into());
+    assert_eq!(steps(&facts, Engine::Docker), ["group"]);
+}
+
+#[test]
+fn what_was_interrupted_is_finished() {
+    let mut facts = done();
+    facts.packages.interrupted = true;
+    facts.docker.client = false;
+    assert_eq!(steps(&facts, Engine::Docker), ["dpkg", "packages"]);
+    facts.packages.locked = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["packages"]);
+}
+
+#[test]
+fn hosts_that_are_not_fit_are_refused() {
+    let with = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = fresh();
+        change(&mut facts);
+        refusal(&facts, Engine::Docker)
+    };
+    assert!(with(&|facts| facts.system.id = "alpine".into()).contains("this is Debian 13"));
+    assert!(with(&|facts| facts.system = System::default()).contains("an unknown system"));
+    assert!(with(&|facts| facts.system.release = Some((10, 0))).contains("too old"));
+    assert!(with(&|facts| facts.system.systemd = false).contains("without systemd"));
+    assert!(with(&|facts| facts.rooms[0].read_only = true).contains("/usr is read-only"));
+    assert!(with(&|facts| facts.rooms[0].free = ROOM - 1).contains("1023 MB free in /usr"));
+    assert!(with(&|facts| facts.user.rights = Rights::Password).contains("password"));
+    assert!(with(&|facts| facts.user.rights = Rights::Terminal).contains("terminal"));
+    assert!(with(&|facts| facts.user.rights = Rights::None).contains("no sudo"));
+    let mut facts = fresh();
+    facts.user.rights = Rights::Password;
+    choose(&facts, Engine::Docker, true).expect("there is a password");
+    facts.system.release = Some((11, 0));
+    assert!(refusal(&facts, Engine::Podman).contains("too old"));
+}
+
+#[test]
+fn relatives_of_the_known_are_known() {
+    let mut facts = fresh();
+    facts.system = System { id: "mint".into(), like: vec!["ubuntu".into()], release: Some((2, 0)), ..facts.system };
+    assert_eq!(steps(&facts, Engine::Docker), ["settings", "packages", "group"]);
+}

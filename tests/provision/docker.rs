@@ -1,0 +1,108 @@
+//! Docker: for root, and for somebody whose sudo wants a password on a host that has its own mind.
+
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::ground::{Ground, announced};
+use crate::support::command;
+
+#[test]
+fn root_gets_docker_that_outlives_restarts() {
+    let ground = Ground::new(&[], false);
+    let before = ground.files();
+    let refused = ground.provision(&[]).exits(7);
+    assert!(refused.stderr.contains("--force"), "{refused}");
+    assert_eq!(announced(&refused.stderr), ["settings", "packages"]);
+    ground.assert_untouched(&before);
+    ground.assert_converges(&[]);
+
+    ground.host.load(&["busybox:1.37"]);
+    ground.deploy_by_context("1").success();
+    assert_eq!(ground.running(), ["1"; 3]);
+
+    let run = ["docker", "run", "--detach", "--name", "lasting", "--restart", "always", "busybox:1.37", "sleep", "1d"];
+    ground.host.run(&run).success();
+    let inspect = ["docker", "inspect", "--format", "{{.State.StartedAt}}", "lasting"];
+    let started = ground.host.run(&inspect).success().stdout;
+    ground.host.run(&["systemctl", "restart", "docker.service"]).success();
+    assert_eq!(ground.host.run(&inspect).success().stdout, started);
+
+    let mut restart = Command::new("docker");
+    restart.args(["restart", "--time", "20", &ground.host.container()]);
+    command::run(restart).success();
+    let begin = Instant::now();
+    let running = ["docker", "ps", "--quiet", "--filter", "name=lasting"];
+    while ground.host.run(&running).stdout.is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is not back");
+        sleep(Duration::from_millis(200));
+    }
+    assert_ne!(ground.host.run(&inspect).success().stdout, started);
+}
+
+/// A package whose installation takes a while.
+const SLOW_PACKAGE: &str = "mkdir -p /root/slow/DEBIAN && cd /root && \
+    printf 'Package: slow\nVersion: 1\nArchitecture: all\nMaintainer: me <me@example.com>\nDescription: slow\n' \
+        >slow/DEBIAN/control && \
+    printf '#!/bin/sh\nsleep 8\n' >slow/DEBIAN/postinst && chmod 755 slow/DEBIAN/postinst && \
+    dpkg-deb --build slow >/dev/null && rm -r slow";
+
+#[test]
+fn a_user_with_a_password_gets_docker_beside_what_is_there() {
+    let options =
+        ["--release", "bookworm", "--user", "deploy", "--sudo", "password", "--shell", "fish", "--noise", "Hi!"];
+    let ground = Ground::new(&options, false);
+    let settings = r#"mkdir /etc/docker && printf '{"labels": ["a=}{\\"b"],\n "log-driver": "json-file"}' >/etc/docker/daemon.json"#;
+    ground.host.run(&["sh", "-c", settings]).success();
+    ground.host.run(&["sh", "-c", SLOW_PACKAGE]).success();
+
+    let before = ground.files();
+    let refused = ground.provision(&["--force"]).exits(8);
+    assert!(refused.stderr.contains("--ask-become-password"), "{refused}");
+    ground.provision(&["--force", "--ask-become-password"]).exits(7);
+    let wrong = ground.provision_on_terminal(&["--ask-become-password"], &["y", "wrong"]).exits(8);
+    assert!(wrong.stdout.contains("sudo refuses"), "{wrong}");
+    ground.assert_untouched(&before);
+    let declined = ground.provision_on_terminal(&["--ask-become-password"], &["n"]).exits(7);
+    assert!(declined.stdout.contains("not agreed to"), "{declined}");
+    ground.assert_untouched(&before);
+
+    // Somebody else is installing something.
+    let slow = "setsid dpkg -i /root/slow.deb >/dev/null 2>&1 </dev/null & sleep 1";
+    ground.host.run(&["sh", "-c", slow]).success();
+    let done = ground.provision_on_terminal(&["--force", "--ask-become-password"], &["deploy"]).success();
+    assert!(done.stdout.contains("another package manager is at work"), "{done}");
+    assert!(done.stdout.contains("3 changes, Docker"), "{done}");
+    assert!(!done.stdout.contains("wrong"), "{done}");
+    ground.assert_done(&[]);
+    let merged = ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout;
+    let merged: serde_json::Value = serde_json::from_str(&merged).expect("should be JSON");
+    let expected = serde_json::json!({"labels": ["a=}{\"b"], "log-driver": "json-file", "live-restore": true});
+    assert_eq!(merged, expected);
+
+    // Docker 20.10 does not know it.
+    let compose = fs::read_to_string(ground.path("app/compose.yaml")).expect("should read file");
+    let compose = compose.replace(", start_interval: 200ms", "");
+    fs::write(ground.path("app/compose.yaml"), compose).expect("should write file");
+    ground.host.load(&["busybox:1.37"]);
+    ground.deploy_by_context("1").success();
+    assert_eq!(ground.running(), ["1"; 3]);
+    ground.assert_tidy();
+}
+
+#[test]
+fn this_machine_is_a_host_too() {
+    // Where kerek runs is a throw-away host, in a container of which nobody has to trust that nothing is changed.
+    let ground = Ground::new(&["--release", "bookworm"], false);
+    let mut copy = Command::new("docker");
+    copy.args(["cp", env!("CARGO_BIN_EXE_kerek"), &format!("{}:/usr/local/bin/kerek", ground.host.container())]);
+    command::run(copy).success();
+    let provision = ["kerek", "provision", "--force", "localhost"];
+    let done = ground.host.run(&provision).success();
+    assert!(done.stderr.contains("localhost: 2 changes, Docker"), "{done}");
+    assert!(done.stderr.contains("Next: kerek deploy\n"), "{done}");
+    let again = ground.host.run(&provision).success();
+    assert!(again.stderr.contains("localhost: 0 changes, Docker"), "{again}");
+    assert_eq!(ground.host.run(&["docker", "context", "ls", "--quiet"]).success().stdout, "default\n");
+}
