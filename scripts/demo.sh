@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows the way from a bare server to updates without downtime: `kerek provision` makes a throw-away host a container host,
-# version A of examples/zero_downtime_deployment is deployed there through the context that this leaves, then B and C
+# `kerek transfer-images` sends the images there, version A of examples/zero_downtime_deployment is deployed there through the context that this leaves, then B and C
 # while requests come in at a steady rate. Tells how many there were, how many got no answer, and which version answered
 # when. Fails if a request was lost. Leaves nothing behind but what is built and installed.
 #
@@ -14,8 +14,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly name=kerek-demo
 readonly example=examples/zero_downtime_deployment
 readonly images=(busybox:1.37 nginx:stable-alpine)
-# Where the host has the files that containers mount.
-readonly folder=/srv/$name
 # Of the reverse proxy, on the host. Read by the example's compose.yaml.
 export PORT=8080
 
@@ -42,9 +40,9 @@ main() {
 
     step "Making it a container host"
     target/release/kerek provision --force --ssh-config "$ssh_config" "$name"
-    scripts/hosts.sh load "$name" "${images[@]}"
-    ssh -F "$ssh_config" "$name" "sudo mkdir -p $folder && sudo tee $folder/reverse-proxy.conf" \
-        <"$example/reverse-proxy.conf" >/dev/null
+
+    step "Sending it the images"
+    target/release/kerek --context "$name" transfer-images --ssh-config "$ssh_config" "${images[@]}"
 
     deploy A
     open_tunnel
@@ -76,7 +74,7 @@ free_port() {
 deploy() {
     step "Deploying version $1"
     GREET_VERSION=$1 target/release/kerek --context "$name" deploy --ssh-config "$ssh_config" \
-        --project-name "$name" --file "$example/compose.yaml" --project-directory "$folder" --wait
+        --project-name "$name" --file "$example/compose.yaml" --wait
 }
 
 # The proxy's port is for the host alone; ssh brings it here.

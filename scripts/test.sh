@@ -11,4 +11,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=$(scripts/setup.sh)
 eval "$environment"
 
+# Most tests wait most of the time.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 exec cargo test --locked "$@"

@@ -92,13 +92,20 @@ fn one_whose_lock_is_gone_stops() {
     let before = project.service("web");
     project.set("BOOT_MS", "30000");
     let first = at_work(&project);
-    project.docker(&["volume", "rm", &format!("kerek-lock-{}", project.name())]).success();
+    let held = project.kerek(&["unlock", "--dry-run", project.name()]).success();
+    assert!(held.stdout.contains("is locked by") && held.stdout.contains("`kerek deploy`"), "{held}");
+    let unasked = project.kerek(&["unlock", project.name()]).exits(7);
+    assert!(unasked.stderr.contains("unlock --force"), "{unasked}");
+    let removed = project.kerek(&["unlock", "--force", project.name()]).success();
+    assert!(removed.stdout.contains("not locked any more"), "{removed}");
     let output = first.wait();
     assert_eq!(output.code, Some(6), "{output}");
     assert!(output.stderr.contains("was removed"), "{output}");
     let web = project.service("web");
     assert!(web.iter().any(|container| container.id == before[0].id && container.state == "running"), "{web:#?}");
     assert_eq!(notes(&project), "");
+    let output = project.kerek(&["unlock", project.name()]).success();
+    assert!(output.stdout.contains("is not locked"), "{output}");
 }
 
 /// A deploy that has got the lock and will work for a while.

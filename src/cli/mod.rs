@@ -8,6 +8,7 @@ mod deploy;
 mod global;
 mod hosts;
 mod tunnel;
+mod unlock;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,7 @@ pub use deploy::{Ansi, DeployOptions, Progress, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
 pub use tunnel::TunnelSshOptions;
+pub use unlock::UnlockOptions;
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("kerek deploy", "Update the app in the current directory on the local engine"),
@@ -82,6 +84,9 @@ pub enum Command {
     /// Bring the socket of a host's engine to this machine
     #[command(long_about = tunnel::LONG_ABOUT)]
     TunnelSsh(TunnelSshOptions),
+    /// Remove the lock of a project
+    #[command(long_about = unlock::LONG_ABOUT)]
+    Unlock(UnlockOptions),
     /// Explain kerek or one of its commands
     Help {
         /// The command to explain; kerek as a whole if left out
@@ -159,6 +164,7 @@ fn command(program: Program) -> clap::Command {
         ("run-with-ssh-config", hosts::RUN_WITH_SSH_CONFIG_EXAMPLES),
         ("transfer-images", hosts::TRANSFER_IMAGES_EXAMPLES),
         ("tunnel-ssh", tunnel::EXAMPLES),
+        ("unlock", unlock::EXAMPLES),
     ];
     let mut command = repeatable(Cli::command()).bin_name(program.name()).after_help(render(program, EXAMPLES));
     for (name, examples) in examples {
@@ -186,7 +192,7 @@ fn heed_environment(mut command: clap::Command) -> clap::Command {
         if !std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
             continue;
         }
-        for name in ["deploy", "provision", "transfer-images"] {
+        for name in ["deploy", "provision", "transfer-images", "unlock"] {
             command = command.mut_subcommand(name, |command| {
                 let known = command.get_arguments().any(|argument| argument.get_id() == option);
                 if known { command.mut_arg(option, |argument| argument.env(Resettable::Reset)) } else { command }

@@ -8,6 +8,7 @@ mod provision;
 mod run_with_ssh_config;
 mod transfer_images;
 mod tunnel_ssh;
+mod unlock;
 
 use std::borrow::Cow;
 use std::io;
@@ -55,6 +56,7 @@ async fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Provision(options) => provision::run(&cli.global, options).await,
         Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
         Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
+        Command::Unlock(options) => unlock::run(&cli.global, options).await,
         Command::TransferImages(options) => transfer_images::run(&cli.global, options).await,
         Command::DockerCliPluginMetadata => plugin_metadata::run(),
         // `cli::parse` has answered it.

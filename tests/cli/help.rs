@@ -76,6 +76,7 @@ fn root_short() {
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
+      unlock               Remove the lock of a project
       help                 Explain kerek or one of its commands
 
     Engine options:
@@ -121,6 +122,7 @@ fn root_long() {
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
+      unlock               Remove the lock of a project
       help                 Explain kerek or one of its commands
 
     Engine options:

@@ -70,7 +70,8 @@ impl Owner {
     }
 
     /// As a phrase: who does what since when.
-    pub(super) fn phrase(&self) -> String {
+    #[must_use]
+    pub fn phrase(&self) -> String {
         let known = |part: &str, unknown: &str| escape(if part.is_empty() { unknown } else { part });
         let [who, what, since] =
             [known(&self.who, "somebody"), known(&self.what, "something"), known(&self.since, "some time")];

@@ -1,0 +1,41 @@
+//! The options of `unlock`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{deploy, global, values};
+
+pub(super) const LONG_ABOUT: &str = "\
+Remove the lock of a project.
+
+Kerek takes over the lock of a run that has died by itself, at once on the same machine and after some 20 seconds from \
+another one. This is for the rare rest, and for those who do not want to wait. A run that is still at work stops in the \
+middle of things when its lock is removed.";
+
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
+    ("kerek unlock shop", "Show who holds the lock of the project `shop`, and remove it after a yes"),
+    ("kerek --context production unlock --force shop", "Without a question, on the engine of a context"),
+];
+
+/// Whose lock to remove.
+#[derive(Args, Clone, Debug)]
+pub struct UnlockOptions {
+    /// The project's name
+    #[arg(value_name = "PROJECT", value_parser = values::operand)]
+    pub project: String,
+
+    /// Skip the question whether to proceed
+    #[arg(long)]
+    pub force: bool,
+
+    /// The engine's program: `docker`, `podman`, or a path to one of them
+    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
+    #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
+    #[arg(display_order = 99)]
+    pub container_engine: String,
+
+    /// Let ssh read this config file instead of the usual ones
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = global::ENGINE, display_order = 99)]
+    pub ssh_config: Option<PathBuf>,
+}

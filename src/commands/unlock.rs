@@ -1,0 +1,79 @@
+//! `kerek unlock`: removes the lock of a project after showing whose it is.
+
+use anyhow::{Context, anyhow};
+
+use super::{quote, selection};
+use crate::cancel::{Cancel, Reason};
+use crate::cli::{GlobalOptions, UnlockOptions};
+use crate::deploy::lock;
+use crate::engine::access::Access;
+use crate::engine::patient::Patient;
+use crate::engine::{self, ErrorKind};
+use crate::error::{Failure, Kind};
+use crate::names::ProjectName;
+use crate::report::{ask, console};
+
+/// Runs the command.
+pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {
+    let selection = selection(global, &options.container_engine);
+    let project = ProjectName::new(&options.project);
+    let cancel = Cancel::new();
+    let work = async {
+        let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+        let (api, link) = access.connect(&cancel).await?;
+        let engine = Patient::new(api).until(link.lost().clone());
+        let result = async {
+            let Some(holder) = lock::holder(&engine, &project).await.map_err(failure)? else {
+                // Parts of a lock may be left all the same.
+                if !global.dry_run {
+                    lock::remove(&engine, &project).await.map_err(failure)?;
+                }
+                return say(&format!("{} is not locked.", options.project));
+            };
+            let held = format!("{} is locked by {}.", options.project, holder.phrase());
+            if global.dry_run {
+                return say(&held);
+            }
+            console::err(&format!("{held}\n"));
+            agree(global, options).await?;
+            lock::remove(&engine, &project).await.map_err(failure)?;
+            say(&format!("{} is not locked any more.", options.project))
+        };
+        link.end(result.await).await
+    };
+    match cancel.listen(work).await.context("cannot listen to signals")? {
+        Some(result) => result,
+        None => Err(Failure::new(cancel.reason().map_or(Kind::Interrupted, Reason::kind), anyhow!("stopped at once"))),
+    }
+}
+
+async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {
+    if options.force {
+        return Ok(());
+    }
+    let refused = |why: &str| {
+        let context = global.context.as_deref().map(|context| format!("--context {} ", quote(context)));
+        let context = context.unwrap_or_default();
+        let hint = format!(
+            "The lock is still there. Remove it without a question: kerek {context}unlock --force {}",
+            quote(&options.project)
+        );
+        Failure::new(Kind::Unconfirmed, anyhow!("{why}")).hint(hint)
+    };
+    if !ask::is_possible() {
+        return Err(refused("there is no terminal to ask on whether to remove the lock"));
+    }
+    match ask::confirm("Remove the lock? If that run is still at work, it stops.".to_owned()).await {
+        Some(true) => Ok(()),
+        _ => Err(refused("the lock was not to be removed")),
+    }
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    Ok(console::out(&format!("{}\n", crate::text::escape(text))).context("cannot write what has been done")?)
+}
+
+fn failure(error: engine::Error) -> Failure {
+    let kind = if error.kind == ErrorKind::Unreachable { Kind::Unreachable } else { Kind::Unchanged };
+    Failure::new(kind, error)
+}
