@@ -8,7 +8,6 @@ use crate::cli::{GlobalOptions, UnlockOptions};
 use crate::deploy::lock;
 use crate::engine::access::Access;
 use crate::engine::patient::Patient;
-use crate::engine::{self, ErrorKind};
 use crate::error::{Failure, Kind};
 use crate::names::ProjectName;
 use crate::report::{ask, console};
@@ -23,10 +22,10 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
         let (api, link) = access.connect(&cancel).await?;
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
-            let Some(holder) = lock::holder(&engine, &project).await.map_err(failure)? else {
+            let Some(holder) = lock::holder(&engine, &project).await? else {
                 // Parts of a lock may be left all the same.
                 if !global.dry_run {
-                    lock::remove(&engine, &project).await.map_err(failure)?;
+                    lock::remove(&engine, &project).await?;
                 }
                 return say(&format!("{} is not locked.", options.project));
             };
@@ -36,7 +35,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
             }
             console::err(&format!("{held}\n"));
             agree(global, options).await?;
-            lock::remove(&engine, &project).await.map_err(failure)?;
+            lock::remove(&engine, &project).await?;
             say(&format!("{} is not locked any more.", options.project))
         };
         link.end(result.await).await
@@ -71,9 +70,4 @@ async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Fa
 
 fn say(text: &str) -> Result<(), Failure> {
     Ok(console::out(&format!("{}\n", crate::text::escape(text))).context("cannot write what has been done")?)
-}
-
-fn failure(error: engine::Error) -> Failure {
-    let kind = if error.kind == ErrorKind::Unreachable { Kind::Unreachable } else { Kind::Unchanged };
-    Failure::new(kind, error)
 }

@@ -10,7 +10,7 @@ use super::condition::{has_completed, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
-use super::{engine_failure, verb};
+use super::verb;
 use crate::cancel::Cancel;
 use crate::compose::duration;
 use crate::engine::{Container, Engine, ErrorKind, Health, State};
@@ -44,7 +44,7 @@ pub(super) async fn wait<E: Engine>(
     let limit = timeout.unwrap_or(DEFAULT_WAIT);
     let end = Instant::now() + limit;
     loop {
-        let containers = engine.containers(project).await.map_err(engine_failure)?;
+        let containers = engine.containers(project).await?;
         let waiting = containers.iter().find(|container| {
             !container.one_off
                 && plan.services.iter().any(|service| service.service == container.service)

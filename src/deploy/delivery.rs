@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Request, Survey, engine_failure, images, survey};
+use super::{Request, Survey, images, survey};
 use crate::compose::Compose;
 use crate::compose::images::{Policy, Refresh};
 use crate::engine::Engine;
@@ -36,13 +36,13 @@ pub async fn gather<E: Engine, F: Engine, C: Compose, D: Compose>(
     let considered: Vec<_> =
         options.considered.iter().filter_map(|name| Some((name, project.services.get(name)?))).collect();
     let wanted = images::wanted(from.engine, &project, &options.considered, &request.images).await;
-    let mut refresh = wanted.map_err(engine_failure)?;
+    let mut refresh = wanted?;
     let mut delivered = BTreeSet::new();
     for (name, service) in considered {
         let image = &service.image;
-        if is_in(&refresh, name) || from.engine.image(image).await.map_err(engine_failure)?.is_some() {
+        if is_in(&refresh, name) || from.engine.image(image).await?.is_some() {
             delivered.insert(image);
-        } else if to.engine.image(image).await.map_err(engine_failure)?.is_none() {
+        } else if to.engine.image(image).await?.is_none() {
             delivered.insert(image);
             if service.source.builds && !request.images.no_build {
                 refresh.build.insert(name.clone());

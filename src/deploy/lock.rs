@@ -1,7 +1,7 @@
 //! One run at a time changes a project, wherever the runs are started.
 //!
 //! The lock is a note on the engine: whoever posts it first holds it. While at work, the holder posts a *beat* now and
-//! then, and looks whether the lock is still its own. A lock without a beat for [`SILENCE`] is taken over: of those who
+//! then, and looks whether the lock is still its own. A lock without a beat for 20 s is taken over: of those who
 //! notice, again the one who posts a note first may replace it. Clocks are never compared, only what changes is. If the
 //! holder was on the same machine and its process is gone, nobody waits for silence.
 
@@ -14,8 +14,8 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep};
 
 use crate::cancel::Cancel;
+use crate::engine;
 use crate::engine::notes::{Notes, Text};
-use crate::engine::{self, ErrorKind};
 use crate::error::{Failure, Kind};
 use crate::names::ProjectName;
 use crate::report::{Event, Reporter};
@@ -77,12 +77,12 @@ impl<'a, N: Notes> Lock<'a, N> {
         let begin = Instant::now();
         let mut watch: Option<Watch> = None;
         loop {
-            let there = self.notes.post(&self.name(), &self.text()).await.map_err(failure)?;
+            let there = self.notes.post(&self.name(), &self.text()).await?;
             let holder = Owner::read(&there);
             if holder.nonce == self.owner.nonce {
                 return Ok(());
             }
-            let signs = self.signs().await.map_err(failure)?;
+            let signs = self.signs().await?;
             let silence = match &mut watch {
                 Some(watch) if watch.holder.nonce == holder.nonce => watch.see(signs),
                 _ => {
@@ -97,10 +97,10 @@ impl<'a, N: Notes> Lock<'a, N> {
             };
             let alive = watch.as_ref().is_some_and(|watch| watch.alive);
             match holder.lives() {
-                Some(false) => self.take_over(&holder, "whose process is gone", terms).await.map_err(failure)?,
+                Some(false) => self.take_over(&holder, "whose process is gone", terms).await?,
                 _ if silence >= 3 * SILENCE => return Err(self.stuck(&holder)),
                 _ if silence >= SILENCE => {
-                    self.take_over(&holder, "who has given no sign of life", terms).await.map_err(failure)?;
+                    self.take_over(&holder, "who has given no sign of life", terms).await?;
                 }
                 lives => {
                     let patience = terms.wait.unwrap_or(Duration::ZERO);
@@ -278,11 +278,6 @@ impl Watch {
 /// Enough to tell holders apart, and harmless as part of a name whatever somebody has written.
 fn short(nonce: &str) -> String {
     nonce.chars().filter(char::is_ascii_alphanumeric).take(12).collect()
-}
-
-fn failure(error: engine::Error) -> Failure {
-    let kind = if error.kind == ErrorKind::Unreachable { Kind::Unreachable } else { Kind::Unchanged };
-    Failure::new(kind, error)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ pub async fn preview<E: Engine, C: Compose>(
 ) -> Result<Preview, Failure> {
     let Survey { project, containers, options, mut plan } = survey(engine, compose, request).await?;
     let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
-    images::note_dry_run(&refresh.map_err(engine_failure)?, &request.images, reporter);
+    images::note_dry_run(&refresh?, &request.images, reporter);
     images::note(&plan, &options.changed_images, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &containers, request, reporter).await?;
     Ok(Preview { plan, containers })
@@ -118,7 +118,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     let mut survey = self::survey(engine, compose, request).await?;
     // What is refused in planning need not be built first.
     let refresh = images::wanted(engine, &survey.project, &survey.options.considered, &request.images).await;
-    let refresh = refresh.map_err(engine_failure)?;
+    let refresh = refresh?;
     if !refresh.is_empty() {
         compose.refresh(&refresh).await?;
         survey = self::survey(engine, compose, request).await?;
@@ -191,7 +191,7 @@ async fn observe<E: Engine, C: Compose>(
     let mut loaded = compose.load(services).await?;
     let name = loaded.project.name.clone();
     let look = async {
-        tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(engine_failure)
+        tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(Failure::from)
     };
     let joins = loaded.project.services.values().any(|service| !service.joins.is_empty());
     let (hashes, (containers, mut missing)) = if joins {
@@ -251,8 +251,7 @@ async fn options<E: Engine>(
         files::changes(engine, project, &considered, containers),
         images::changes(engine, project, &considered, containers, &request.images),
         engine.definitions(&project.name),
-    )
-    .map_err(engine_failure)?;
+    )?;
     let definitions_differ = definitions::differ(project, &definitions);
     let renew_volumes = request.renew_anonymous_volumes;
     Ok(Options {
@@ -349,7 +348,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         let mut containers = before.to_vec();
         let mut round = 1;
         loop {
-            prepare::discard(self.engine, &plan).await.map_err(engine_failure)?;
+            prepare::discard(self.engine, &plan).await?;
             let creations = prepare::creations(&project, &plan, &containers, self.request);
             if creations.is_empty() {
                 break;
@@ -362,8 +361,8 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             for creation in &creations {
                 self.compose.create(creation).await?;
             }
-            containers = self.engine.containers(&project.name).await.map_err(engine_failure)?;
-            pre_start::sweep(self.engine, before, &containers).await.map_err(engine_failure)?;
+            containers = self.engine.containers(&project.name).await?;
+            pre_start::sweep(self.engine, before, &containers).await?;
             self.check_cancel()?;
             // What Compose labels new containers with is the last word on what their configuration is.
             naming::claim(&project, before, &mut containers);
@@ -372,9 +371,9 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             round += 1;
         }
         let settled = succession::settle(self.engine, &project, &mut plan, &mut containers, self.options).await;
-        settled.map_err(engine_failure)?;
-        files::copy_in(self.engine, &project, &plan, &containers).await.map_err(engine_failure)?;
-        prepare::hide(self.engine, &plan, &containers).await.map_err(engine_failure)?;
+        settled?;
+        files::copy_in(self.engine, &project, &plan, &containers).await?;
+        prepare::hide(self.engine, &plan, &containers).await?;
         Ok((plan, containers))
     }
 
@@ -413,14 +412,6 @@ fn adopt_labels(project: &mut Project, before: &[Container], after: &[Container]
 }
 
 /// A failed engine call before anything was changed.
-fn engine_failure(error: engine::Error) -> Failure {
-    let kind = match error.kind {
-        engine::ErrorKind::Unreachable => Kind::Unreachable,
-        engine::ErrorKind::Refused | engine::ErrorKind::Garbled => Kind::Unchanged,
-    };
-    Failure::new(kind, error)
-}
-
 /// What a signal did, as the beginning of a sentence.
 fn verb(reason: Reason) -> &'static str {
     match reason {

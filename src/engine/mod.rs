@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::stream::LocalBoxStream;
 
+use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// The calls a deployment makes. Each is one round trip or a few parallel ones.
@@ -102,6 +103,17 @@ pub struct Error {
     pub call: String,
     /// What the engine or the transport said.
     pub message: String,
+}
+
+/// What it means to the user, as long as nothing has changed.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::Unreachable => Kind::Unreachable,
+            ErrorKind::Refused | ErrorKind::Garbled => Kind::Unchanged,
+        };
+        Self::new(kind, error)
+    }
 }
 
 /// Why an engine call failed.
