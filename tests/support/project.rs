@@ -1,7 +1,8 @@
 //! A Compose project of a test's own: a folder with a unique name, commands that run in it, a look at its containers.
 //!
 //! It promises to leave nothing on the engine when dropped, also in a panic: no container, network or volume of the
-//! project, nor the volumes in which kerek keeps its lock and releases. Any project may use the image `kerek-test-app`
+//! project, nor the volumes in which kerek keeps its lock. Should a process be left that the project's commands have
+//! started, the test fails. Any project may use the image `kerek-test-app`
 //! (see `programs/app.rs`), which is built beforehand.
 //!
 //! Only a test that is killed leaves its project, whose name begins with `kerek-test-`, as `docker compose ls` shows.
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -184,9 +186,43 @@ impl Drop for Project {
             for output in outputs {
                 output.success();
             }
+            self.assert_nothing_runs();
         }
     }
 }
+
+impl Project {
+    /// What was started for the project, kerek and whatever that has started, has ended, or does so within [`GRACE`].
+    fn assert_nothing_runs(&self) {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let processes = self.processes();
+            if processes.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "these still run: {processes:#?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Command lines of all processes that have the project's home.
+    fn processes(&self) -> Vec<String> {
+        let home = format!("HOME={}", self.home().display());
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        all.filter(|process| {
+            let environment = fs::read(process.join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+        })
+        .map(|process| {
+            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).replace('\0', " ")
+        })
+        .collect()
+    }
+}
+
+/// How long a process may outlive the test.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A label of containers that are not the project's but go with it.
 pub(crate) const PROJECT_LABEL: &str = "kerek.test.project";
