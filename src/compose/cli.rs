@@ -6,7 +6,7 @@
 mod options;
 mod program;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct ComposeCli<'a> {
     reporter: &'a dyn Reporter,
     /// What [`ComposeCli::prefetch`] has read.
     prefetched: RefCell<Option<Loaded>>,
+    /// Whether the version is known to be new enough.
+    vetted: Cell<bool>,
 }
 
 impl<'a> ComposeCli<'a> {
@@ -54,7 +56,16 @@ impl<'a> ComposeCli<'a> {
     ) -> Result<Self, Failure> {
         let program = Program::find(config)
             .ok_or_else(|| Failure::from(anyhow!("found no Docker Compose on this machine")).hint(INSTALL_HINT))?;
-        Ok(Self { program, options, socket, config, cancel, reporter, prefetched: RefCell::default() })
+        Ok(Self {
+            program,
+            options,
+            socket,
+            config,
+            cancel,
+            reporter,
+            prefetched: RefCell::default(),
+            vetted: Cell::default(),
+        })
     }
 
     /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine. Returns what
@@ -163,6 +174,9 @@ impl<'a> ComposeCli<'a> {
 
     /// Fails if Compose is missing or too old.
     pub async fn check_version(&self) -> Result<(), Failure> {
+        if self.vetted.get() {
+            return Ok(());
+        }
         let command = self.bare_command().args(["version", "--short"]);
         let line = command.to_string();
         let output = match command.run(self.cancel.token(), |_| {}).await {
@@ -187,6 +201,7 @@ impl<'a> ComposeCli<'a> {
             ))
             .hint(INSTALL_HINT));
         }
+        self.vetted.set(true);
         Ok(())
     }
 
@@ -311,7 +326,10 @@ impl Compose for ComposeCli<'_> {
             .args(["--dry-run", "create", "--no-build", "--pull=never", "--"])
             .args(services.iter().map(ToString::to_string));
         let mut told = String::new();
-        let outcome = command.run(self.cancel.token(), |line| told.extend([line, "\n"])).await;
+        // If this finds something to do, creating follows, and that takes a known version.
+        let (outcome, version) =
+            tokio::join!(command.run(self.cancel.token(), |line| told.extend([line, "\n"])), self.check_version());
+        version?;
         match outcome {
             Ok(output) => Ok(rehearsal::parse(&told, &String::from_utf8_lossy(&output.stdout))),
             Err(error @ process::Error::Cancelled { .. }) => Err(self.explain(error).await),

@@ -269,11 +269,12 @@ async fn commit<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finishe
     });
     future::join_all(removals).await.into_iter().collect::<engine::Result<()>>()?;
     // Only now are the names free that successors are to have.
-    for member in finished.iter().filter_map(|pair| pair.incoming.as_ref()) {
-        if let Some(name) = member.name.as_ref().filter(|name| **name != member.container.name) {
-            naming::give(context.engine, &member.container, name, context.reporter).await;
-        }
-    }
+    let incoming = finished.iter().filter_map(|pair| pair.incoming.as_ref());
+    let renamed = incoming.filter_map(|member| {
+        let name = member.name.as_ref().filter(|name| **name != member.container.name)?;
+        Some(naming::give(context.engine, &member.container, name, context.reporter))
+    });
+    future::join_all(renamed).await;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::LocalBoxStream;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::notes::{Notes, Text};
@@ -76,13 +76,22 @@ impl<E: Engine> Engine for Patient<E> {
     }
 
     async fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<()> {
-        let call = format!("stop container {}", id.short());
-        let grace = match timeout {
-            Some(timeout) => timeout,
-            None => self.own_stop_timeout(id).await?,
+        let begin = Instant::now();
+        let expiry = async {
+            let grace = match timeout {
+                Some(timeout) => timeout,
+                // Asked for meanwhile.
+                None => self.own_stop_timeout(id).await.unwrap_or(DEFAULT_STOP_TIMEOUT),
+            };
+            let deadline = WRITE_DEADLINE.saturating_add(grace);
+            sleep(deadline.saturating_sub(begin.elapsed())).await;
+            deadline
         };
-        let deadline = WRITE_DEADLINE.saturating_add(grace);
-        write(call, deadline, self.engine.stop(id, timeout)).await
+        tokio::select! {
+            biased;
+            result = self.engine.stop(id, timeout) => result,
+            deadline = expiry => Err(expired(format!("stop container {}", id.short()), deadline)),
+        }
     }
 
     async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<()> {
