@@ -118,9 +118,16 @@ impl<'a> ComposeCli<'a> {
         }
     }
 
+    /// Shows a line that Compose says, unless it is wrong.
+    fn tell(&self, line: &str) {
+        if !is_of_swarm(line) {
+            self.reporter.report(&Event::ComposeSaid(line));
+        }
+    }
+
     /// Runs a child that may take long, and shows what it says.
     async fn work(&self, command: Command) -> Result<(), Failure> {
-        self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        self.run(command, |line| self.tell(line)).await?;
         Ok(())
     }
 
@@ -259,12 +266,7 @@ impl<'a> ComposeCli<'a> {
     async fn config(&self, arguments: impl IntoIterator<Item = String>) -> Result<String, Failure> {
         let command = self.command().args(["config", "--format", "yaml"]).args(arguments);
         let line = command.to_string();
-        let tell = |line: &str| {
-            if !is_of_swarm(line) {
-                self.reporter.report(&Event::ComposeSaid(line));
-            }
-        };
-        let output = self.run(command, tell).await?;
+        let output = self.run(command, |line| self.tell(line)).await?;
         let model = String::from_utf8(output).with_context(|| format!("output of `{line}`"))?;
         Ok(model)
     }
@@ -437,7 +439,7 @@ impl Compose for ComposeCli<'_> {
             .arg("--")
             .arg(run.service.to_string());
         let line = command.to_string();
-        let output = self.run(command, |line| self.reporter.report(&Event::ComposeSaid(line))).await?;
+        let output = self.run(command, |line| self.tell(line)).await?;
         let output = String::from_utf8_lossy(&output);
         match output.lines().map(str::trim).rfind(|line| !line.is_empty()) {
             Some(id) => Ok(ContainerId::new(id)),
