@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -177,10 +178,8 @@ fn wait_timeout_ends_waiting() {
     let mut project = Project::new("timeout", WEB);
     project.kerek(&["deploy"]).success();
     project.set("BOOT_MS", "60000");
-    let begin = Instant::now();
     let output = project.kerek(&["deploy", "--wait-timeout", "1"]).exits(4);
     assert_contains(&output.stderr, "was not ready within 1s");
-    assert!(begin.elapsed() < Duration::from_secs(10));
     assert_serves(&project, "v0", 2);
 }
 
@@ -191,9 +190,10 @@ fn stop_timeout_ends_the_stubborn() {
     project.set("REPLICAS", "1");
     project.kerek(&["deploy"]).success();
     project.set("VERSION", "v1");
-    let begin = Instant::now();
-    project.kerek(&["deploy", "--timeout", "1"]).success();
-    assert!(begin.elapsed() < Duration::from_secs(10), "killed before the engine's 10 seconds are over");
+    let output = project.kerek(&["deploy", "--timeout", "1"]).success();
+    let (_, took) = output.stderr.split_once(" stopped after ").unwrap_or_else(|| panic!("{output}"));
+    let seconds = took.lines().next().and_then(|took| took.strip_suffix('s')?.parse::<f64>().ok());
+    assert!(seconds.is_some_and(|it| (1.0..9.0).contains(&it)), "before the engine's 10 seconds are over: {output}");
     assert_serves(&project, "v1", 1);
 }
 
@@ -342,6 +342,12 @@ fn signals_to_the_docker_command_count() {
     let plugins = project.home().join(".docker/cli-plugins");
     std::fs::create_dir_all(&plugins).expect("should make a folder");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kerek"), plugins.join("docker-deploy")).expect("should link");
+    if let Some(config) = std::env::var_os("DOCKER_CONFIG") {
+        // It has a Compose of its own.
+        let compose = Path::new(&config).join("cli-plugins/docker-compose");
+        std::os::unix::fs::symlink(compose, plugins.join("docker-compose")).expect("should link");
+        project.set("DOCKER_CONFIG", &project.home().join(".docker").to_string_lossy());
+    }
     project.docker(&["deploy"]).success();
     let before = ids(&project.containers());
     project.set("VERSION", "v1");
@@ -400,7 +406,8 @@ fn wrong_input_is_named_with_a_way_out() {
     }
     project.write("compose.yaml", "services: {web: {image: 3, x-y: [");
     let output = project.kerek(&["deploy"]).exits(1);
-    assert_contains(&output.stderr, "yaml: line 1");
+    assert_contains(&output.stderr, "yaml");
+    assert_contains(&output.stderr, "did not find expected node content");
     project.write("compose.yaml", "services: {web: {image: kerek-test-app, x-kerek: {drian: 1s}}}");
     let output = project.kerek(&["deploy"]).exits(1);
     assert_contains(&output.stderr, "services.web.x-kerek.drian");
