@@ -7,7 +7,7 @@
 //!
 //! Only a test that is killed leaves its project, whose name begins with `kerek-test-`, as `docker compose ls` shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -163,18 +163,35 @@ impl Project {
             (&volumes, &[&composed, &named], &["volume", "rm", "--force"]),
         ];
         let remove = |(list, filters, remove): (&[&str], &[&str], &[&str])| {
-            filters.iter().map(|filter| self.remove_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
+            filters.iter().map(|filter| self.for_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
         };
-        lists.into_iter().flat_map(remove).collect()
+        let anonymous = self.anonymous_volumes();
+        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).collect();
+        if !anonymous.is_empty() {
+            let names: Vec<_> = anonymous.iter().map(String::as_str).collect();
+            outputs.push(self.docker(&[&["volume", "rm", "--force"], names.as_slice()].concat()));
+        }
+        outputs
     }
 
-    /// Lists with one command and removes what was listed with another.
-    fn remove_all(&self, list: &[&str], remove: &[&str]) -> Output {
+    /// Volumes without a name of their own that the project's containers mount. To the engine, one that was handed down to
+    /// another container has a name.
+    fn anonymous_volumes(&self) -> BTreeSet<String> {
+        let label = format!("label=com.docker.compose.project={}", self.name);
+        let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{println .Name}}{{end}}{{end}}";
+        let mounted = self
+            .for_all(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label], &["inspect", "--format", format]);
+        let is_digest = |name: &&str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        mounted.stdout.lines().map(str::trim).filter(is_digest).map(str::to_owned).collect()
+    }
+
+    /// Lists with one command and hands what was listed to another one.
+    fn for_all(&self, list: &[&str], act: &[&str]) -> Output {
         let list = self.docker(list);
         if list.stdout.trim().is_empty() {
             return list;
         }
-        self.docker(&[remove, &list.stdout.lines().collect::<Vec<_>>()].concat())
+        self.docker(&[act, &list.stdout.lines().collect::<Vec<_>>()].concat())
     }
 }
 
