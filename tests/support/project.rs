@@ -168,8 +168,8 @@ impl Project {
         let anonymous = self.anonymous_volumes();
         let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).collect();
         if !anonymous.is_empty() {
-            let names: Vec<_> = anonymous.iter().map(String::as_str).collect();
-            outputs.push(self.docker(&[&["volume", "rm", "--force"], names.as_slice()].concat()));
+            let anonymous: Vec<_> = anonymous.iter().map(String::as_str).collect();
+            outputs.push(self.docker(&[&["volume", "rm", "--force"], anonymous.as_slice()].concat()));
         }
         outputs
     }
