@@ -8,6 +8,7 @@
 mod owner;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -128,15 +129,13 @@ impl<'a, N: Notes> Lock<'a, N> {
             rights.push(format!("{right}.{}", short(&first.nonce)));
         }
         // Somebody may have been here before. As long as the right is ours, nobody else replaces this holder's lock.
-        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
-        let still = there.get(&self.name()).is_some_and(|text| Owner::read(text).nonce == gone.nonce);
-        if still {
+        let there = self.there().await?;
+        if there.get(&self.name()).is_some_and(|text| is_of(text, gone)) {
             let note = format!("taking over the lock of {} from {}, {why}", self.project, gone.phrase());
             terms.reporter.report(&Event::Note(&note));
-            for beat in there.keys().filter(|name| name.starts_with(&self.beats_of(gone))) {
-                self.notes.tear_off(beat).await?;
+            for (name, _) in there.iter().rev().filter(|(_, text)| is_of(text, gone)) {
+                self.notes.tear_off(name).await?;
             }
-            self.notes.tear_off(&self.name()).await?;
             self.notes.post(&self.name(), &self.text()).await?;
         }
         for right in rights.iter().rev() {
@@ -158,33 +157,29 @@ impl<'a, N: Notes> Lock<'a, N> {
 
     /// A sign of life; returns the holder if the lock is not ours any more.
     async fn beat(&self) -> engine::Result<Option<Option<Owner>>> {
-        let number = self.beats.get() + 1;
-        self.beats.set(number);
-        let own = self.beats_of(&self.owner);
-        self.notes.post(&format!("{own}{number}"), &self.text()).await?;
-        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
-        let last = format!("{own}{number}");
-        for old in there.keys().filter(|name| name.starts_with(&own) && **name != last) {
+        self.beats.set(self.beats.get() + 1);
+        let beat = format!("{}.beat.{}.{}", self.name(), short(&self.owner.nonce), self.beats.get());
+        self.notes.post(&beat, &self.text()).await?;
+        let there = self.there().await?;
+        let own = there.iter().filter(|(_, text)| is_of(text, &self.owner));
+        for (old, _) in own.filter(|(name, _)| **name != beat && **name != self.name()) {
             self.notes.tear_off(old).await?;
         }
-        let holder = there.get(&self.name()).map(Owner::read);
-        Ok(if holder.as_ref().is_some_and(|holder| holder.nonce == self.owner.nonce) { None } else { Some(holder) })
+        let holder = there.get(&self.name());
+        let is_ours = holder.is_some_and(|text| is_of(text, &self.owner));
+        Ok(if is_ours { None } else { Some(holder.map(Owner::read)) })
     }
 
-    /// Gives the lock back. What cannot be taken away, others will take over.
+    /// Gives the lock back, if it is still ours, with all that we have posted. What cannot be taken away, others will take
+    /// over.
     pub async fn release(&self) {
         let work = async {
-            if self.beats.get() > 0 {
-                let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
-                let own = self.beats_of(&self.owner);
-                for beat in there.keys().filter(|name| name.starts_with(&own)) {
-                    self.notes.tear_off(beat).await?;
-                }
-                if there.get(&self.name()).is_none_or(|text| Owner::read(text).nonce != self.owner.nonce) {
-                    return Ok(());
-                }
+            let there = self.there().await?;
+            // The lock has the shortest name and goes last.
+            for (name, _) in there.iter().rev().filter(|(_, text)| is_of(text, &self.owner)) {
+                self.notes.tear_off(name).await?;
             }
-            self.notes.tear_off(&self.name()).await
+            Ok(())
         };
         let outcome: engine::Result<()> = work.await;
         if let Err(error) = outcome {
@@ -194,8 +189,12 @@ impl<'a, N: Notes> Lock<'a, N> {
 
     /// What the holder of a lock, whoever it is, changes to show that it is at work.
     async fn signs(&self) -> engine::Result<Vec<String>> {
-        let there = self.notes.notes(PROJECT, self.project.as_str()).await?;
-        Ok(there.into_keys().filter(|name| name.contains(".beat.")).collect())
+        Ok(self.there().await?.into_keys().filter(|name| name.contains(".beat.")).collect())
+    }
+
+    /// All notes about the project's lock, by name.
+    async fn there(&self) -> engine::Result<BTreeMap<String, Text>> {
+        self.notes.notes(PROJECT, self.project.as_str()).await
     }
 
     fn refusal(&self, holder: &Owner) -> Failure {
@@ -214,11 +213,7 @@ impl<'a, N: Notes> Lock<'a, N> {
     }
 
     fn name(&self) -> String {
-        format!("kerek-lock-{}", self.project)
-    }
-
-    fn beats_of(&self, owner: &Owner) -> String {
-        format!("{}.beat.{}.", self.name(), short(&owner.nonce))
+        name(self.project)
     }
 
     fn text(&self) -> Text {
@@ -238,7 +233,7 @@ pub fn lost(project: &ProjectName, other: Option<&Owner>) -> Failure {
 /// Removes a project's lock, and all that belongs to it, whoever holds it. Returns who held it.
 pub async fn remove(notes: &impl Notes, project: &ProjectName) -> engine::Result<Option<Owner>> {
     let there = notes.notes(PROJECT, project.as_str()).await?;
-    let name = format!("kerek-lock-{project}");
+    let name = name(project);
     for other in there.keys().filter(|other| **other != name) {
         notes.tear_off(other).await?;
     }
@@ -252,7 +247,17 @@ pub async fn remove(notes: &impl Notes, project: &ProjectName) -> engine::Result
 /// Who holds a project's lock.
 pub async fn holder(notes: &impl Notes, project: &ProjectName) -> engine::Result<Option<Owner>> {
     let there = notes.notes(PROJECT, project.as_str()).await?;
-    Ok(there.get(&format!("kerek-lock-{project}")).map(Owner::read))
+    Ok(there.get(&name(project)).map(Owner::read))
+}
+
+/// What the note is called that is the lock. All others about it begin with this.
+fn name(project: &ProjectName) -> String {
+    format!("kerek-lock-{project}")
+}
+
+/// Whether a run has posted a note.
+fn is_of(text: &Text, owner: &Owner) -> bool {
+    Owner::read(text).nonce == owner.nonce
 }
 
 /// What is known of a holder.

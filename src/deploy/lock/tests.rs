@@ -1,7 +1,6 @@
 //! The lock on a board in memory, where any call can be slow, fail, or be the last of its run.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proptest::prelude::*;
@@ -184,6 +183,8 @@ async fn waiting_can_be_interrupted() {
     let second = Lock::acquire(&notes, &name, elsewhere(), terms(Some(Duration::from_secs(60)), &cancel));
     let (outcome, ()) = tokio::join!(second, interrupt);
     assert_eq!(outcome.expect_err("interrupted").kind, Kind::Interrupted);
+    let held = holder(&notes, &name).await.expect("a holder");
+    assert_eq!(held, Some(first.owner.clone()), "who waited takes nothing away from who works");
     first.release().await;
     assert_eq!(*board.0.borrow(), BTreeMap::new());
 }
@@ -200,6 +201,19 @@ async fn a_lock_can_be_removed_by_hand() {
     assert_eq!(*board.0.borrow(), BTreeMap::new());
     assert_eq!(timeout(BEAT * 2, lock.keep()).await.expect("it is noticed"), None);
     lock.release().await;
+    assert_eq!(*board.0.borrow(), BTreeMap::new());
+}
+
+/// It had no time for a beat yet.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_stopped_for_a_while_takes_nothing_away() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let stopped = acquire(&notes, &name, None).await.expect("a free lock");
+    let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+    stopped.release().await;
+    assert_eq!(holder(&notes, &name).await.expect("a holder"), Some(next.owner.clone()));
+    next.release().await;
     assert_eq!(*board.0.borrow(), BTreeMap::new());
 }
 
