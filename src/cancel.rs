@@ -71,6 +71,12 @@ impl Cancel {
         self.reason.get()
     }
 
+    /// The kind of failure that a run ends with which was cancelled.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.reason().map_or(Kind::Interrupted, Reason::kind)
+    }
+
     /// Cancelled by the first signal.
     #[must_use]
     pub fn token(&self) -> &CancellationToken {

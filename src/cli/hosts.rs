@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{deploy, global, values};
+use super::common::EngineOptions;
+use super::{common, values};
 use crate::images::compress::Compression;
 use crate::images::manifest::Platform;
 use crate::provision::Engine;
@@ -80,7 +81,7 @@ pub struct ProvisionOptions {
     pub destinations: Vec<Destination>,
 
     /// The engine to install: `docker` or `podman`
-    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
+    #[arg(long, value_name = "PROGRAM", env = common::CONTAINER_ENGINE, default_value = "docker")]
     #[arg(hide_env_values = true, value_parser = values::engine)]
     pub container_engine: Engine,
 
@@ -143,19 +144,13 @@ pub struct TransferImagesOptions {
 
     /// How to show progress
     #[arg(long, value_name = "HOW", value_enum)]
-    pub progress: Option<deploy::Progress>,
+    pub progress: Option<common::Progress>,
 
     /// Whether to use colours and to move the cursor
     #[arg(long, value_name = "WHEN", value_enum)]
-    pub ansi: Option<deploy::Ansi>,
+    pub ansi: Option<common::Ansi>,
 
-    /// The engine's program: `docker`, `podman`, or a path to one of them
-    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
-    #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
-    #[arg(display_order = 99)]
-    pub container_engine: String,
-
-    /// Let ssh read this config file instead of the usual ones
-    #[arg(short = 'F', long, value_name = "FILE", help_heading = global::ENGINE, display_order = 99)]
-    pub ssh_config: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineOptions,
 }

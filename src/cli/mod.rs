@@ -4,9 +4,11 @@
 //! `--container-engine`), touches no file and prints nothing. Options, short forms and values follow `docker` and
 //! `docker compose` where they exist there too, down to who wins when an option is repeated.
 
+mod common;
 mod deploy;
 mod global;
 mod hosts;
+mod releases;
 mod tunnel;
 mod unlock;
 mod values;
@@ -18,15 +20,18 @@ use clap::builder::{Resettable, Styles};
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use deploy::{Ansi, DeployOptions, Progress, Pull};
+pub use common::{Ansi, EngineOptions, OutputOptions, PaceOptions, Progress, ProjectOptions};
+pub use deploy::{DeployOptions, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
+pub use releases::{HistoryOptions, ListFormat, RollbackOptions};
 pub use tunnel::TunnelSshOptions;
 pub use unlock::UnlockOptions;
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("kerek deploy", "Update the app in the current directory on the local engine"),
     ("kerek --host ssh://deploy@example.com deploy --dry-run", "Show what a deployment to a server would change"),
+    ("kerek rollback", "Go back to the version before"),
 ];
 
 const HELP_EXAMPLES: &[(&str, &str)] = &[
@@ -72,9 +77,15 @@ pub enum Command {
     /// Bring services to the state that the Compose files describe
     #[command(long_about = deploy::LONG_ABOUT)]
     Deploy(DeployOptions),
+    /// Show what was deployed when, and how it ended
+    #[command(long_about = releases::HISTORY_LONG_ABOUT)]
+    History(HistoryOptions),
     /// Turn fresh hosts into container hosts
     #[command(long_about = hosts::PROVISION_LONG_ABOUT)]
     Provision(ProvisionOptions),
+    /// Go back to a release that was good
+    #[command(long_about = releases::ROLLBACK_LONG_ABOUT)]
+    Rollback(RollbackOptions),
     /// Run a program whose SSH connections follow a given config file
     #[command(long_about = hosts::RUN_WITH_SSH_CONFIG_LONG_ABOUT)]
     RunWithSshConfig(RunWithSshConfigOptions),
@@ -160,7 +171,9 @@ fn command(program: Program) -> clap::Command {
     let examples = [
         ("deploy", deploy::EXAMPLES),
         ("help", HELP_EXAMPLES),
+        ("history", releases::HISTORY_EXAMPLES),
         ("provision", hosts::PROVISION_EXAMPLES),
+        ("rollback", releases::ROLLBACK_EXAMPLES),
         ("run-with-ssh-config", hosts::RUN_WITH_SSH_CONFIG_EXAMPLES),
         ("transfer-images", hosts::TRANSFER_IMAGES_EXAMPLES),
         ("tunnel-ssh", tunnel::EXAMPLES),
@@ -188,11 +201,11 @@ fn hide_engine_options(mut command: clap::Command) -> clap::Command {
 
 /// An environment variable that is set but empty is as good as unset, as for the docker CLI.
 fn heed_environment(mut command: clap::Command) -> clap::Command {
-    for (option, variable) in deploy::FROM_ENVIRONMENT {
+    for (option, variable) in common::FROM_ENVIRONMENT {
         if !std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
             continue;
         }
-        for name in ["deploy", "provision", "transfer-images", "unlock"] {
+        for name in ["deploy", "history", "provision", "rollback", "transfer-images", "unlock"] {
             command = command.mut_subcommand(name, |command| {
                 let known = command.get_arguments().any(|argument| argument.get_id() == option);
                 if known { command.mut_arg(option, |argument| argument.env(Resettable::Reset)) } else { command }

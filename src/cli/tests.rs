@@ -60,24 +60,24 @@ const GLOBAL_CASES: &[Case<GlobalOptions>] = &[
 ];
 
 const DEPLOY_CASES: &[Case<DeployOptions>] = &[
-    (&["--container-engine", "/opt/engine"], |o| o.container_engine == "/opt/engine"),
-    (&["--ansi", "never"], |o| o.ansi == Some(Ansi::Never)),
-    (&["--ansi", "always"], |o| o.ansi == Some(Ansi::Always)),
-    (&["--ansi", "auto"], |o| o.ansi == Some(Ansi::Auto)),
-    (&["--compatibility"], |o| o.compatibility),
-    (&["--env-file", "a", "--env-file", "b"], |o| o.env_file == [Path::new("a"), Path::new("b")]),
-    (&["--file", "a", "-f", "-"], |o| o.file == [Path::new("a"), Path::new("-")]),
-    (&["--parallel", "-1"], |o| o.parallel == Some(-1)),
-    (&["--parallel=8"], |o| o.parallel == Some(8)),
-    (&["--profile", "a", "--profile", "b"], |o| o.profile == ["a", "b"]),
-    (&["--progress", "auto"], |o| o.progress == Some(Progress::Auto)),
-    (&["--progress", "tty"], |o| o.progress == Some(Progress::Tty)),
-    (&["--progress", "plain"], |o| o.progress == Some(Progress::Plain)),
-    (&["--progress", "json"], |o| o.progress == Some(Progress::Json)),
-    (&["--progress", "quiet"], |o| o.progress == Some(Progress::Quiet)),
-    (&["--project-directory", "d"], |o| o.project_directory.as_deref() == Some(Path::new("d"))),
-    (&["--project-name", "n"], |o| o.project_name.as_deref() == Some("n")),
-    (&["-p", "n"], |o| o.project_name.as_deref() == Some("n")),
+    (&["--container-engine", "/opt/engine"], |o| o.engine.container_engine == "/opt/engine"),
+    (&["--ansi", "never"], |o| o.output.ansi == Some(Ansi::Never)),
+    (&["--ansi", "always"], |o| o.output.ansi == Some(Ansi::Always)),
+    (&["--ansi", "auto"], |o| o.output.ansi == Some(Ansi::Auto)),
+    (&["--compatibility"], |o| o.project.compatibility),
+    (&["--env-file", "a", "--env-file", "b"], |o| o.project.env_file == [Path::new("a"), Path::new("b")]),
+    (&["--file", "a", "-f", "-"], |o| o.project.file == [Path::new("a"), Path::new("-")]),
+    (&["--parallel", "-1"], |o| o.project.parallel == Some(-1)),
+    (&["--parallel=8"], |o| o.project.parallel == Some(8)),
+    (&["--profile", "a", "--profile", "b"], |o| o.project.profile == ["a", "b"]),
+    (&["--progress", "auto"], |o| o.output.progress == Some(Progress::Auto)),
+    (&["--progress", "tty"], |o| o.output.progress == Some(Progress::Tty)),
+    (&["--progress", "plain"], |o| o.output.progress == Some(Progress::Plain)),
+    (&["--progress", "json"], |o| o.output.progress == Some(Progress::Json)),
+    (&["--progress", "quiet"], |o| o.output.progress == Some(Progress::Quiet)),
+    (&["--project-directory", "d"], |o| o.project.project_directory.as_deref() == Some(Path::new("d"))),
+    (&["--project-name", "n"], |o| o.project.project_name.as_deref() == Some("n")),
+    (&["-p", "n"], |o| o.project.project_name.as_deref() == Some("n")),
     (&["--build"], |o| o.build),
     (&["--detach"], |o| o.detach),
     (&["-d"], |o| o.detach),
@@ -92,14 +92,14 @@ const DEPLOY_CASES: &[Case<DeployOptions>] = &[
     (&["--remove-orphans"], |o| o.remove_orphans),
     (&["--renew-anon-volumes"], |o| o.renew_anon_volumes),
     (&["-V"], |o| o.renew_anon_volumes),
-    (&["--timeout", "0"], |o| o.timeout == Some(Duration::ZERO)),
-    (&["-t", "90"], |o| o.timeout == Some(Duration::from_secs(90))),
+    (&["--timeout", "0"], |o| o.pace.timeout == Some(Duration::ZERO)),
+    (&["-t", "90"], |o| o.pace.timeout == Some(Duration::from_secs(90))),
     (&["--transfer-images"], |o| o.transfer_images),
-    (&["--wait"], |o| o.wait),
-    (&["--ssh-config", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
-    (&["-F", "f"], |o| o.ssh_config.as_deref() == Some(Path::new("f"))),
-    (&["--lock-wait", "1m30s"], |o| o.lock_wait == Some(Duration::from_secs(90))),
-    (&["--wait-timeout", "90"], |o| o.wait_timeout == Some(Duration::from_secs(90))),
+    (&["--wait"], |o| o.pace.wait),
+    (&["--ssh-config", "f"], |o| o.engine.ssh_config.as_deref() == Some(Path::new("f"))),
+    (&["-F", "f"], |o| o.engine.ssh_config.as_deref() == Some(Path::new("f"))),
+    (&["--lock-wait", "1m30s"], |o| o.pace.lock_wait == Some(Duration::from_secs(90))),
+    (&["--wait-timeout", "90"], |o| o.pace.wait_timeout == Some(Duration::from_secs(90))),
     (&["web", "db"], |o| o.service_names == [ServiceName::new("web"), ServiceName::new("db")]),
 ];
 
@@ -164,9 +164,9 @@ fn values_are_written_as_they_are_read() {
 #[test]
 fn of_a_repeated_option_the_last_one_counts() {
     let options = deploy(&["-p", "a", "--wait", "--pull", "never", "-p", "b", "--wait", "--pull", "always"]);
-    assert_eq!(options.project_name.as_deref(), Some("b"));
+    assert_eq!(options.project.project_name.as_deref(), Some("b"));
     assert_eq!(options.pull, Some(Pull::Always));
-    assert!(options.wait);
+    assert!(options.pace.wait);
     let cli = accept(&["-c", "a", "-c", "b", "-D", "deploy", "-D"]);
     assert_eq!(cli.global.context.as_deref(), Some("b"));
     assert!(cli.global.debug);
@@ -285,7 +285,7 @@ fn transfer_images_takes_names() {
         panic!("{:?}", cli.command);
     };
     assert_eq!(options.images, ["a", "b:1", "-"]);
-    assert_eq!(options.container_engine, "podman");
+    assert_eq!(options.engine.container_engine, "podman");
     assert!(!options.force && options.platform.is_none() && options.compress == Compression::Auto);
     assert_eq!(cli.global.host.as_deref(), Some("ssh://h"));
 }

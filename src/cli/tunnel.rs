@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{deploy, values};
+use super::{common, values};
 use crate::ssh::destination::Destination;
 
 pub(super) const LONG_ABOUT: &str = "\
@@ -48,7 +48,7 @@ pub struct TunnelSshOptions {
     pub ssh_config: Option<PathBuf>,
 
     /// The engine's program: `docker`, `podman`, or a path to one of them
-    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
+    #[arg(long, value_name = "PROGRAM", env = common::CONTAINER_ENGINE, default_value = "docker")]
     #[arg(hide_env_values = true, value_parser = values::operand)]
     pub container_engine: String,
 }

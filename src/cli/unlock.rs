@@ -1,10 +1,9 @@
 //! The options of `unlock`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{deploy, global, values};
+use super::common::EngineOptions;
+use super::values;
 
 pub(super) const LONG_ABOUT: &str = "\
 Remove the lock of a project.
@@ -29,13 +28,7 @@ pub struct UnlockOptions {
     #[arg(long)]
     pub force: bool,
 
-    /// The engine's program: `docker`, `podman`, or a path to one of them
-    #[arg(long, value_name = "PROGRAM", env = deploy::CONTAINER_ENGINE, default_value = "docker")]
-    #[arg(hide_env_values = true, value_parser = values::operand, help_heading = global::ENGINE)]
-    #[arg(display_order = 99)]
-    pub container_engine: String,
-
-    /// Let ssh read this config file instead of the usual ones
-    #[arg(short = 'F', long, value_name = "FILE", help_heading = global::ENGINE, display_order = 99)]
-    pub ssh_config: Option<PathBuf>,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineOptions,
 }

@@ -1,16 +1,15 @@
 //! `kerek deploy`: finds engine and Compose, and hands them to [`crate::deploy`].
 
-use std::io::Read;
+use anyhow::Context;
 
-use anyhow::{Context, anyhow};
-
-use super::{same_engine, selection, source_selection};
-use crate::cancel::{Cancel, Reason};
+use super::{change, insisted, project, same_engine, selection, source_selection};
+use crate::cancel::Cancel;
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
-use crate::compose::cli::{ComposeCli, ProjectOptions};
+use crate::compose::cli::ComposeCli;
 use crate::compose::images;
 use crate::deploy::delivery::{self, Place};
-use crate::deploy::lock::{self, Lock, Owner, Terms};
+use crate::deploy::lock::{Owner, Terms};
+use crate::deploy::releases::Book;
 use crate::deploy::{self, Preview, Request};
 use crate::engine::access::Access;
 use crate::engine::api::Api;
@@ -25,11 +24,11 @@ use crate::report::{self, Reporter, console};
 
 /// Runs the command.
 pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), Failure> {
-    let progress = options.progress.unwrap_or(Progress::Auto);
-    let ansi = options.ansi.unwrap_or(Ansi::Auto);
+    let progress = options.output.progress.unwrap_or(Progress::Auto);
+    let ansi = options.output.ansi.unwrap_or(Ansi::Auto);
     let reporter = choose(progress, ansi)?;
-    let project = project_options(options)?;
-    let selection = selection(global, &options.container_engine);
+    let project = project::options(&options.project)?;
+    let selection = selection(global, &options.engine.container_engine);
     let mut request = Request {
         services: options.service_names.clone(),
         no_dependencies: options.no_deps,
@@ -39,21 +38,23 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         renew_anonymous_volumes: options.renew_anon_volumes,
         images: image_options(options),
         remove_orphans: options.remove_orphans.then_some(true),
-        wait: options.wait,
-        wait_timeout: options.wait_timeout,
-        stop_timeout: options.timeout,
+        wait: options.pace.wait,
+        wait_timeout: options.pace.wait_timeout,
+        stop_timeout: options.pace.timeout,
+        ..Request::default()
     };
     let cancel = Cancel::new();
     let work = async {
-        let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+        let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
         let source =
             if options.transfer_images { Some(source(global, options, access.endpoint()).await?) } else { None };
         let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
-        let ((api, link), name) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let ((api, link), loaded) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
+        let name = &loaded.project.name;
         let end = source.is_some().then(|| End::new(api.clone(), &link));
         let api = end.as_ref().map_or(api, |end| end.api.clone());
-        let engine = Patient::new(api).until(link.lost().clone());
+        let engine = Patient::new(api.clone()).until(link.lost().clone());
         let result = async {
             if global.dry_run {
                 if source.is_some() {
@@ -67,9 +68,9 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            let terms = Terms { wait: options.lock_wait, reporter: &*reporter, cancel: &cancel };
-            let lock = Lock::acquire(&engine, &name, Owner::this(&words(options)), terms).await?;
-            let locked = async {
+            let terms = Terms { wait: options.pace.lock_wait, reporter: &*reporter, cancel: &cancel };
+            let owner = Owner::this(&words(options));
+            let work = async {
                 if let (Some(source), Some(end)) = (source, end) {
                     let config = global.config.as_deref();
                     let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
@@ -78,15 +79,15 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                     delivery.make(&to, end, access.endpoint(), &request).await?;
                     request.images = images::Options::delivered();
                 }
-                deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await
+                let outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await;
+                // What was only created does not serve yet.
+                if !request.no_start {
+                    let book = Book { engine: &engine, images: &api, project: name, owner: &owner };
+                    change::record(&book, &loaded, &outcome, None, &*reporter).await;
+                }
+                outcome.map(drop)
             };
-            let outcome = tokio::select! {
-                biased;
-                other = lock.keep() => Err(lock::lost(&name, other.as_ref())),
-                outcome = Box::pin(locked) => outcome,
-            };
-            lock.release().await;
-            outcome
+            change::locked(&engine, name, owner.clone(), terms, Box::pin(work)).await
         };
         link.end(result.await).await
     };
@@ -98,8 +99,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
 
 /// Where images come from.
 async fn source(global: &GlobalOptions, options: &DeployOptions, destination: &Endpoint) -> Result<Access, Failure> {
-    let selection = source_selection(global, &options.container_engine);
-    let source = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+    let selection = source_selection(global, &options.engine.container_engine);
+    let source = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
     if source.endpoint() == destination { Err(same_engine(destination)) } else { Ok(source) }
 }
 
@@ -163,47 +164,6 @@ fn image_options(options: &DeployOptions) -> images::Options {
             Pull::Never => images::Policy::Never,
         }),
         quiet_pull: options.quiet_pull,
+        ..images::Options::default()
     }
-}
-
-fn project_options(options: &DeployOptions) -> Result<ProjectOptions, Failure> {
-    let files: Vec<_> = options.file.iter().map(|file| file.clone().into_os_string()).collect();
-    let stdin = if files.iter().any(|file| file == "-") || files.is_empty() && environment_names_stdin() {
-        let mut stdin = Vec::new();
-        std::io::stdin().read_to_end(&mut stdin).context("cannot read the Compose file from standard input")?;
-        Some(stdin)
-    } else {
-        None
-    };
-    Ok(ProjectOptions {
-        files,
-        stdin,
-        name: options.project_name.clone().map(Into::into),
-        directory: options.project_directory.clone().map(Into::into),
-        environment_files: options.env_file.iter().map(|file| file.clone().into_os_string()).collect(),
-        profiles: options.profile.iter().map(Into::into).collect(),
-        compatibility: options.compatibility || is_yes("COMPOSE_COMPATIBILITY"),
-        parallel: options.parallel.map(Into::into),
-    })
-}
-
-/// Whether an environment variable says yes, in the words that Compose takes for it.
-fn is_yes(variable: &str) -> bool {
-    let value = std::env::var(variable).unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(value.as_str(), "1" | "t" | "true" | "y")
-}
-
-/// Whether `COMPOSE_FILE`, which Compose reads where no file is named, has standard input among the files.
-fn environment_names_stdin() -> bool {
-    let variable = |name| std::env::var(name).unwrap_or_default();
-    let separator = Some(variable("COMPOSE_PATH_SEPARATOR")).filter(|separator| !separator.is_empty());
-    let separator = separator.unwrap_or_else(|| ":".to_owned());
-    variable("COMPOSE_FILE").split(&separator).any(|file| file == "-")
-}
-
-/// The user did not want to wait for a good end.
-fn insisted(cancel: &Cancel) -> Failure {
-    let reason = cancel.reason().unwrap_or(Reason::Interrupt);
-    Failure::new(reason.kind(), anyhow!("stopped at once, in the middle of things"))
-        .hint("What is there serves on as it is. Running the same command again tidies up and goes on from there.")
 }

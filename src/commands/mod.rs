@@ -2,9 +2,13 @@
 //!
 //! [`run`] is where a parsed command line becomes action, and an outcome becomes words and an exit code.
 
+mod change;
 pub mod deploy;
+mod history;
 mod plugin_metadata;
+mod project;
 mod provision;
+mod rollback;
 mod run_with_ssh_config;
 mod transfer_images;
 mod tunnel_ssh;
@@ -21,6 +25,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
+use crate::cancel::Cancel;
 use crate::cli::{Cli, Command, GlobalOptions, LogLevel, Progress};
 use crate::engine::endpoint::{Endpoint, Selection};
 use crate::error::{Failure, Kind};
@@ -44,7 +49,8 @@ pub async fn run(cli: &Cli) -> ExitCode {
 /// How the user wants to see progress, where there is a choice.
 fn progress(command: &Command) -> Option<Progress> {
     match command {
-        Command::Deploy(options) => options.progress,
+        Command::Deploy(options) => options.output.progress,
+        Command::Rollback(options) => options.output.progress,
         Command::TransferImages(options) => options.progress,
         _ => None,
     }
@@ -53,6 +59,8 @@ fn progress(command: &Command) -> Option<Progress> {
 async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Deploy(options) => deploy::run(&cli.global, options).await,
+        Command::History(options) => history::run(&cli.global, options).await,
+        Command::Rollback(options) => rollback::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(&cli.global, options).await,
         Command::RunWithSshConfig(options) => run_with_ssh_config::run(&cli.global, options).await,
         Command::TunnelSsh(options) => tunnel_ssh::run(options).await,
@@ -111,6 +119,12 @@ fn source_selection(global: &GlobalOptions, program: &str) -> Selection {
 fn same_engine(endpoint: &Endpoint) -> Failure {
     Failure::new(Kind::Usage, anyhow!("source and destination are the same engine, {endpoint}"))
         .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`.")
+}
+
+/// The user did not want to wait for a good end.
+fn insisted(cancel: &Cancel) -> Failure {
+    Failure::new(cancel.kind(), anyhow!("stopped at once, in the middle of things"))
+        .hint("What is there serves on as it is. Running the same command again tidies up and goes on from there.")
 }
 
 /// A word as it can be typed in a shell.

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 
 use super::quote;
-use crate::cancel::{Cancel, Reason};
+use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, ProvisionOptions};
 use crate::error::{Failure, Kind};
 use crate::provision::facts::Rights;
@@ -27,7 +27,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &ProvisionOptions) -> R
     let cancel = Cancel::new();
     match cancel.listen(provision(global, options, wishes, &cancel)).await.context("cannot listen to signals")? {
         Some(result) => result,
-        None => Err(Failure::new(cancel.reason().map_or(Kind::Interrupted, Reason::kind), anyhow!("stopped at once"))
+        None => Err(Failure::new(cancel.kind(), anyhow!("stopped at once"))
             .hint("What has begun on a host goes on there. Running the same command again does what is left.")),
     }
 }
@@ -131,10 +131,7 @@ async fn agree(
     if changing().next().is_none() {
         return Ok(None);
     }
-    let interrupted = || {
-        let kind = cancel.reason().map_or(Kind::Interrupted, Reason::kind);
-        Failure::new(kind, anyhow!("interrupted: nothing has changed"))
-    };
+    let interrupted = || Failure::new(cancel.kind(), anyhow!("interrupted: nothing has changed"));
     if !options.force {
         if !ask::is_possible() {
             return Err(unconfirmed("there is no terminal to ask on whether to go ahead")

@@ -21,12 +21,12 @@ const LONGEST_LIST: u64 = 1 << 20;
 pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions) -> Result<(), Failure> {
     let reporter = choose(options.progress.unwrap_or(Progress::Auto), options.ansi.unwrap_or(Ansi::Auto))?;
     let names = names(&options.images, io::stdin().lock())?;
-    let to = selection(global, &options.container_engine);
-    let from = source_selection(global, &options.container_engine);
+    let to = selection(global, &options.engine.container_engine);
+    let from = source_selection(global, &options.engine.container_engine);
     let cancel = Cancel::new();
     let work = async {
-        let source = Access::prepare(&from, options.ssh_config.as_deref()).await?;
-        let destination = Access::prepare(&to, options.ssh_config.as_deref()).await?;
+        let source = Access::prepare(&from, options.engine.ssh_config.as_deref()).await?;
+        let destination = Access::prepare(&to, options.engine.ssh_config.as_deref()).await?;
         if source.endpoint() == destination.endpoint() {
             return Err(same_engine(source.endpoint()));
         }

@@ -94,8 +94,7 @@ async fn detach(cancel: &Cancel) -> Result<(), Failure> {
         () = cancel.requested() => {
             // A terminal has told it, too.
             child.terminate();
-            let kind = cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
-            return Err(Failure::new(kind, anyhow!("interrupted before there was a tunnel")));
+            return Err(Failure::new(cancel.kind(), anyhow!("interrupted before there was a tunnel")));
         }
     };
     if address.is_empty() {

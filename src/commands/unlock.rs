@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow};
 
 use super::{quote, selection};
-use crate::cancel::{Cancel, Reason};
+use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, UnlockOptions};
 use crate::deploy::lock;
 use crate::engine::access::Access;
@@ -14,11 +14,11 @@ use crate::report::{ask, console};
 
 /// Runs the command.
 pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {
-    let selection = selection(global, &options.container_engine);
+    let selection = selection(global, &options.engine.container_engine);
     let project = ProjectName::new(&options.project);
     let cancel = Cancel::new();
     let work = async {
-        let access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
+        let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
         let (api, link) = access.connect(&cancel).await?;
         let engine = Patient::new(api).until(link.lost().clone());
         let result = async {
@@ -42,7 +42,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
     };
     match cancel.listen(work).await.context("cannot listen to signals")? {
         Some(result) => result,
-        None => Err(Failure::new(cancel.reason().map_or(Kind::Interrupted, Reason::kind), anyhow!("stopped at once"))),
+        None => Err(Failure::new(cancel.kind(), anyhow!("stopped at once"))),
     }
 }
 

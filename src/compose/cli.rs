@@ -19,8 +19,8 @@ use super::images::{Policy, Refresh};
 use super::{Compose, Creation, HookRun, Loaded, Project, Rehearsal, hashing, model, rehearsal, unnamed, variables};
 use crate::cancel::Cancel;
 use crate::engine::Content;
-use crate::error::{Failure, Kind};
-use crate::names::{ContainerId, ProjectName, ServiceName};
+use crate::error::Failure;
+use crate::names::{ContainerId, ServiceName};
 use crate::process::{self, Command};
 use crate::report::{Event, Reporter};
 pub use options::ProjectOptions;
@@ -68,13 +68,11 @@ impl<'a> ComposeCli<'a> {
         })
     }
 
-    /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine. Returns what
-    /// the project is called.
-    pub async fn prefetch(&self, services: &[ServiceName]) -> Result<ProjectName, Failure> {
+    /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine.
+    pub async fn prefetch(&self, services: &[ServiceName]) -> Result<Loaded, Failure> {
         let loaded = self.load(services).await?;
-        let name = loaded.project.name.clone();
-        *self.prefetched.borrow_mut() = Some(loaded);
-        Ok(name)
+        *self.prefetched.borrow_mut() = Some(loaded.clone());
+        Ok(loaded)
     }
 
     /// A call of Compose with the user's project options, on the user's files.
@@ -164,10 +162,7 @@ impl<'a> ComposeCli<'a> {
     /// Turns a failed child into a failure with a way out.
     async fn explain(&self, error: process::Error) -> Failure {
         match &error {
-            process::Error::Cancelled { .. } => {
-                let kind = self.cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
-                Failure::new(kind, error)
-            }
+            process::Error::Cancelled { .. } => Failure::new(self.cancel.kind(), error),
             process::Error::Spawn { .. } => Failure::from(anyhow::Error::new(error)).hint(INSTALL_HINT),
             process::Error::Failed { .. } => {
                 let failure = Failure::from(anyhow::Error::new(error));
@@ -189,8 +184,7 @@ impl<'a> ComposeCli<'a> {
         let output = match command.run(self.cancel.token(), |_| {}).await {
             Ok(output) => output.stdout,
             Err(error @ process::Error::Cancelled { .. }) => {
-                let kind = self.cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
-                return Err(Failure::new(kind, error));
+                return Err(Failure::new(self.cancel.kind(), error));
             }
             Err(error) => {
                 let error = anyhow::Error::new(error).context("found no working Docker Compose");

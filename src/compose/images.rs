@@ -3,11 +3,11 @@
 //! Compose brings in images only when it creates containers. Whether new ones are wanted for a service that has all its
 //! containers is decided here, by the rules of `docker compose up`; nothing here does I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::duration;
-use crate::names::ServiceName;
+use crate::names::{ImageId, ServiceName};
 
 /// A service's `build` and `pull_policy`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -74,6 +74,8 @@ pub struct Options {
     pub pull: Option<Policy>,
     /// `--quiet-pull`.
     pub quiet_pull: bool,
+    /// What names of images stand for in this deployment, whatever they stand for on the engine.
+    pub pinned: BTreeMap<String, ImageId>,
 }
 
 impl Options {
@@ -81,6 +83,12 @@ impl Options {
     #[must_use]
     pub fn delivered() -> Self {
         Self { no_build: true, pull: Some(Policy::Delivered), ..Self::default() }
+    }
+
+    /// For a deployment of images that are there, and known by their IDs.
+    #[must_use]
+    pub fn pinned(pinned: BTreeMap<String, ImageId>) -> Self {
+        Self { pinned, ..Self::delivered() }
     }
 
     /// The policy that holds for a service.

@@ -16,6 +16,7 @@ pub mod order;
 pub mod policy;
 pub mod pre_start;
 mod rehearsal;
+pub mod released;
 mod unnamed;
 mod variables;
 
@@ -38,6 +39,8 @@ pub struct Project {
     pub networks: BTreeMap<NetworkName, String>,
     /// The volumes that Compose makes for them, with the hash of each one's definition.
     pub volumes: BTreeMap<VolumeName, String>,
+    /// How many releases are to be kept, if the files say.
+    pub releases: Option<usize>,
 }
 
 /// A service, as far as a deployment depends on it.

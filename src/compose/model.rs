@@ -22,6 +22,9 @@ use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
 /// The condition that another service has done its work.
 const COMPLETED: &str = "service_completed_successfully";
 
+/// Each release takes some kilobytes on the engine.
+const MOST_RELEASES: usize = 100;
+
 /// What is wrong with a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,6 +37,14 @@ pub enum Error {
         /// The service.
         service: ServiceName,
         /// The key within the service, such as `x-kerek.drain`.
+        key: String,
+        /// What is wrong with its value and what would be right.
+        problem: String,
+    },
+    /// A mistake in what the user's files say of the project as a whole.
+    #[error("{key}: {problem}")]
+    InvalidProject {
+        /// The key, such as `x-kerek.releases`.
         key: String,
         /// What is wrong with its value and what would be right.
         problem: String,
@@ -82,6 +93,7 @@ pub fn parse(yaml: &str) -> Result<Project, Error> {
         services,
         networks: model.networks.iter().filter_map(network).collect(),
         volumes: model.volumes.into_iter().filter_map(volume).collect(),
+        releases: releases(model.x_kerek)?,
     })
 }
 
@@ -134,6 +146,13 @@ fn service(
     let binds = binds(&wire.volumes);
     let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
+    let update = policy(name, "update_config", deploy.update_config)?;
+    // Not the default of the specification: what overlaps on the way there overlaps on the way back.
+    let same_order = deploy.rollback_config.as_ref().is_none_or(|rollback| rollback.order.is_none());
+    let mut rollback = policy(name, "rollback_config", deploy.rollback_config)?;
+    if same_order {
+        rollback.order = update.order;
+    }
     Ok(Service {
         config_hash: String::new(),
         image: wire.image.unwrap_or_else(|| format!("{project}-{name}")),
@@ -143,8 +162,8 @@ fn service(
             policy: wire.pull_policy.as_deref().and_then(Policy::parse).unwrap_or_default(),
         },
         replicas: wire.scale.or(deploy.replicas),
-        update: policy(name, "update_config", deploy.update_config)?,
-        rollback: policy(name, "rollback_config", deploy.rollback_config)?,
+        update,
+        rollback,
         depends_on: wire
             .depends_on
             .into_iter()
@@ -299,7 +318,27 @@ fn policy(service: &ServiceName, block: &str, wire: Option<wire::UpdatePolicy>) 
     })
 }
 
-/// Reads `x-kerek`, whose only key so far is `drain`: a duration, or a mapping with `minimum`, `quiet`, `maximum`.
+/// Reads `x-kerek` of the project as a whole, whose only key is `releases`.
+fn releases(extension: Option<Value>) -> Result<Option<usize>, Error> {
+    let invalid = |key: &str, problem: &str| Error::InvalidProject { key: key.to_owned(), problem: problem.to_owned() };
+    let fields = match extension {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err(invalid("x-kerek", "must be a mapping, such as `releases: 20`")),
+    };
+    if let Some(unknown) = fields.keys().find(|key| *key != "releases") {
+        let problem = "unknown key; there is `releases` here, and `drain` in services";
+        return Err(invalid(&format!("x-kerek.{unknown}"), problem));
+    }
+    let Some(number) = fields.get("releases").filter(|number| !number.is_null()) else { return Ok(None) };
+    let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
+    match number.filter(|number| *number <= MOST_RELEASES) {
+        Some(number) => Ok(Some(number)),
+        None => Err(invalid("x-kerek.releases", "must be a number from 0 (none is kept) to 100")),
+    }
+}
+
+/// Reads `x-kerek` of a service, whose only key so far is `drain`: a duration, or a mapping with `minimum`, `quiet`, `maximum`.
 fn drain(service: &ServiceName, extension: Option<Value>) -> Result<Drain, Error> {
     let invalid =
         |key: &str, problem: String| Error::Invalid { service: service.clone(), key: key.to_owned(), problem };
@@ -365,6 +404,8 @@ mod wire {
         pub(super) configs: BTreeMap<String, Option<Definition>>,
         #[serde(default)]
         pub(super) secrets: BTreeMap<String, Option<Definition>>,
+        #[serde(rename = "x-kerek")]
+        pub(super) x_kerek: Option<Value>,
     }
 
     #[derive(Deserialize)]
@@ -591,7 +632,33 @@ mod tests {
                 max_failure_ratio: 0.3,
             }
         );
-        assert_eq!(service.rollback, UpdatePolicy { parallelism: Some(2), ..UpdatePolicy::default() });
+        let rollback = UpdatePolicy { order: Order::StartFirst, parallelism: Some(2), ..UpdatePolicy::default() };
+        assert_eq!(service.rollback, rollback, "the way back is as the way there, unless told otherwise");
+    }
+
+    #[test]
+    fn the_way_back_can_have_an_order_of_its_own() {
+        let body = "deploy: {update_config: {order: start-first}, rollback_config: {order: stop-first}}";
+        assert_eq!(only_service(body).expect("valid").rollback.order, Order::StopFirst);
+        let body = "deploy: {update_config: {order: start-first}}";
+        assert_eq!(only_service(body).expect("valid").rollback.order, Order::StartFirst);
+    }
+
+    #[test]
+    fn reads_how_many_releases_are_kept() {
+        let releases = |value: &str| {
+            parse(&format!("name: shop\nservices: {{}}\nx-kerek: {value}\n"))
+                .map(|project| project.releases)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(releases("{releases: 20}"), Ok(Some(20)));
+        assert_eq!(releases("{releases: 0}"), Ok(Some(0)));
+        assert_eq!(releases("{releases: null}"), Ok(None));
+        assert_eq!(releases("null"), Ok(None));
+        for value in ["{releases: 101}", "{releases: -1}", "{releases: all}", "{drain: 1s}", "7"] {
+            let error = releases(value).expect_err(value);
+            assert!(error.starts_with("x-kerek"), "{error}");
+        }
     }
 
     #[test]

@@ -12,12 +12,7 @@ use crate::names::ServiceName;
 /// Compose's own rendering of a project, `yaml`, without the container names of some services. Beyond that it means the
 /// same, and Compose can read it.
 pub(super) fn model(yaml: &str, project: &Project, services: &BTreeSet<ServiceName>) -> Result<Value, Error> {
-    let mut model: Value = from_yaml(yaml)?;
-    // Compose prints empty configs, but refuses to read them. Their content is not its business.
-    let files = project.services.values().flat_map(|service| &service.files.copied);
-    for name in files.filter_map(|file| file.emptied()) {
-        model["configs"][name]["content"] = json!(" ");
-    }
+    let mut model = readable(yaml, project)?;
     if let Some(Value::Object(definitions)) = model.get_mut("services") {
         for name in services {
             if let Some(Value::Object(definition)) = definitions.get_mut(name.as_str()) {
@@ -28,6 +23,17 @@ pub(super) fn model(yaml: &str, project: &Project, services: &BTreeSet<ServiceNa
         for name in project.services.values().flat_map(|service| service.depends_on.keys()) {
             definitions.entry(name.as_str()).or_insert_with(|| json!({ "image": "none", "scale": 0 }));
         }
+    }
+    Ok(model)
+}
+
+/// Compose's own rendering of a project, `yaml`, so that Compose can read it.
+pub(super) fn readable(yaml: &str, project: &Project) -> Result<Value, Error> {
+    let mut model: Value = from_yaml(yaml)?;
+    // Compose prints empty configs, but refuses to read them. Their content is not its business.
+    let files = project.services.values().flat_map(|service| &service.files.copied);
+    for name in files.filter_map(|file| file.emptied()) {
+        model["configs"][name]["content"] = json!(" ");
     }
     Ok(model)
 }

@@ -43,14 +43,14 @@ pub(super) async fn look<E: Engine>(engine: &E, project: &Project) -> engine::Re
     Ok(Missing { paths, ..Missing::default() })
 }
 
-/// Makes configs and secrets that are missing files to copy, with what they hold here.
-pub(super) fn deliver(project: &mut Project, missing: &mut Missing) {
+/// Makes configs and secrets that are missing files to copy, with what they hold here. Nothing is read outside of `within`.
+pub(super) fn deliver(project: &mut Project, missing: &mut Missing, within: Option<&Path>) {
     for service in project.services.values_mut() {
         let (missed, mounted): (Vec<_>, Vec<_>) =
             service.files.mounted.drain(..).partition(|file| missing.paths.contains(&file.source));
         service.files.mounted = mounted;
         for file in missed {
-            match read(&file.source) {
+            match readable(&file.source, within).and_then(|()| read(&file.source)) {
                 Ok((content, executable)) => service.files.copied.push(file.delivered(content, executable)),
                 Err(problem) => {
                     missing.unfit.insert(file.source.clone(), problem);
@@ -58,6 +58,17 @@ pub(super) fn deliver(project: &mut Project, missing: &mut Missing) {
                 }
             }
         }
+    }
+}
+
+/// Fails if a file is not in the folder that it has to be in.
+fn readable(path: &str, within: Option<&Path>) -> Result<(), String> {
+    let Some(folder) = within else { return Ok(()) };
+    let resolved = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if resolved.starts_with(folder) {
+        Ok(())
+    } else {
+        Err(format!("is not in {}, the folder of the project", escape(&folder.to_string_lossy())))
     }
 }
 
@@ -136,7 +147,7 @@ mod tests {
         let paths = [path("here"), folder.path().display().to_string()].into();
         let mut missing = Missing { paths, unfit: BTreeMap::new() };
         let mut project = project(folder.path());
-        deliver(&mut project, &mut missing);
+        deliver(&mut project, &mut missing, None);
         let files = &project.services[&ServiceName::new("web")].files;
         let copied: Vec<_> = files.copied.iter().filter_map(CopiedFile::file).collect();
         assert_eq!(copied.len(), 1);

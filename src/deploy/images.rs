@@ -89,7 +89,8 @@ pub(super) async fn changes<E: Engine>(
     let names: BTreeSet<_> = known.iter().map(|(_, service)| service.image.as_str()).collect();
     let looks = names.into_iter().map(|name| async move { engine::Result::Ok((name, engine.image(name).await?)) });
     let images: BTreeMap<_, _> = future::try_join_all(looks).await?.into_iter().collect();
-    let now = |name: &str| images.get(name).and_then(Option::as_ref).map(|image| &image.id);
+    let on_engine = |name: &str| images.get(name).and_then(Option::as_ref).map(|image| &image.id);
+    let now = |name: &str| options.pinned.get(name).or_else(|| on_engine(name));
     // A container of the new image that waits to be started tells that an earlier run was asked for it.
     let prepared: BTreeSet<_> = known
         .iter()
@@ -110,7 +111,7 @@ pub(super) async fn changes<E: Engine>(
 }
 
 /// Whether two IDs are the same. Engines do not always write the algorithm before the digest.
-fn is_same(one: &ImageId, other: &ImageId) -> bool {
+pub(super) fn is_same(one: &ImageId, other: &ImageId) -> bool {
     let digest = |id: &ImageId| id.as_str().trim_start_matches("sha256:").to_owned();
     digest(one) == digest(other)
 }
@@ -132,7 +133,9 @@ pub(super) fn note(plan: &Plan, changed: &BTreeMap<ContainerId, ChangedImage>, r
 
 /// Tells that what would be built, pulled or sent is not in a dry run, if there is anything of that kind.
 pub(super) fn note_dry_run(refresh: &Refresh, options: &Options, reporter: &dyn Reporter) {
-    if options.pull == Some(Policy::Delivered) {
+    if !options.pinned.is_empty() {
+        // They are all there.
+    } else if options.pull == Some(Policy::Delivered) {
         reporter.report(&Event::Note(
             "a dry run neither builds nor sends: new images that come of it may mean more updates than are shown",
         ));

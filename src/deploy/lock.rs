@@ -65,10 +65,9 @@ impl<'a, N: Notes> Lock<'a, N> {
         tokio::select! {
             got = waiting => got?,
             () = terms.cancel.requested() => {
-                let kind = terms.cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
                 // The lock may just have been got.
                 lock.release().await;
-                return Err(Failure::new(kind, anyhow!("interrupted while waiting for the lock of {project}")));
+                return Err(Failure::new(terms.cancel.kind(), anyhow!("interrupted while waiting for the lock of {project}")));
             }
         }
         Ok(lock)
@@ -142,6 +141,11 @@ impl<'a, N: Notes> Lock<'a, N> {
             self.notes.tear_off(right).await?;
         }
         Ok(())
+    }
+
+    /// Who holds it: this run.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Gives signs of life until the lock is found to be somebody else's; returns who that is, if anybody.

@@ -25,6 +25,7 @@ mod pre_start;
 mod prepare;
 mod ready;
 mod rehearsal;
+pub mod releases;
 mod roll;
 mod succession;
 mod traffic;
@@ -34,13 +35,15 @@ mod watch;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Reason};
-use crate::compose::{self, Compose, Loaded, Project, delivered, order};
+use crate::compose::delivered::{self, Delivered};
+use crate::compose::{self, Compose, Loaded, Project, order};
 use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
@@ -80,6 +83,21 @@ pub struct Request {
     pub wait_timeout: Option<Duration>,
     /// The grace period between asking a container to end and killing it.
     pub stop_timeout: Option<Duration>,
+    /// Whether this goes back to what was before, so that `rollback_config` tells how.
+    pub goes_back: bool,
+    /// The only folder of this machine that files may be copied from; any, if `None`.
+    pub files_within: Option<PathBuf>,
+}
+
+/// What a deployment has done.
+#[derive(Clone, Debug, Default)]
+pub struct Deployed {
+    /// How many services were changed.
+    pub updated: usize,
+    /// The services that were considered, with the config hashes that they were to have.
+    pub services: BTreeMap<ServiceName, String>,
+    /// Contents of files of this machine that were copied.
+    pub delivered: Delivered,
 }
 
 /// What a deployment would do, and the containers it speaks of.
@@ -113,7 +131,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     request: &Request,
     reporter: &dyn Reporter,
     cancel: &Cancel,
-) -> Result<(), Failure> {
+) -> Result<Deployed, Failure> {
     let begin = Instant::now();
     let mut survey = self::survey(engine, compose, request).await?;
     // What is refused in planning need not be built first.
@@ -133,6 +151,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     images::note(&plan, &options.changed_images, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &before, request, reporter).await?;
     let orphans = before.clone();
+    let deployed = deployed(&project, &plan);
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
     // Services that live in containers of others come after them, in a pass of their own: only then is it known whose
     // namespaces they are to join.
@@ -146,14 +165,14 @@ pub async fn deploy<E: Engine, C: Compose>(
         if later.is_empty() || request.no_start {
             break;
         }
-        (project, before, _) = observe(engine, compose, &request.services).await?;
+        (project, before, _) = observe(engine, compose, request).await?;
         options = Options { considered: later, renew_volumes: options.renew_volumes, ..Options::default() };
         (rest, _) = rehearsal::plan(compose, &mut project, &before, &mut options).await?;
     }
-    let updated = plan.services.iter().filter(|service| !service.is_empty()).count();
+    let updated = deployed.updated;
     if request.no_start {
         reporter.report(&Event::Prepared { services: updated, took: begin.elapsed() });
-        return Ok(());
+        return Ok(deployed);
     }
     if request.wait {
         aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
@@ -161,7 +180,18 @@ pub async fn deploy<E: Engine, C: Compose>(
     orphans::remove(engine, &plan, &orphans, request, reporter).await?;
     naming::mend(engine, &project, &plan, &orphans, reporter).await;
     reporter.report(&Event::Finished { updated, unchanged: plan.services.len() - updated, took: begin.elapsed() });
-    Ok(())
+    Ok(deployed)
+}
+
+/// What a plan comes to if all goes well.
+fn deployed(project: &Project, plan: &Plan) -> Deployed {
+    let hash = |service: &ServiceName| project.services.get(service).map(|service| service.config_hash.clone());
+    let services = plan.services.iter().filter_map(|plan| Some((plan.service.clone(), hash(&plan.service)?)));
+    Deployed {
+        updated: plan.services.iter().filter(|service| !service.is_empty()).count(),
+        services: services.collect(),
+        delivered: delivered::of(project),
+    }
 }
 
 /// What is wanted, what is there, and what follows.
@@ -173,7 +203,7 @@ struct Survey {
 }
 
 async fn survey<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Survey, Failure> {
-    let (mut project, containers, missing) = observe(engine, compose, &request.services).await?;
+    let (mut project, containers, missing) = observe(engine, compose, request).await?;
     let mut options = options(engine, &project, &containers, request).await?;
     let (mut plan, rehearsal) = rehearsal::plan(compose, &mut project, &containers, &mut options).await?;
     elsewhere::refuse(&project, &plan, &missing)?;
@@ -186,9 +216,9 @@ async fn survey<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Reques
 async fn observe<E: Engine, C: Compose>(
     engine: &E,
     compose: &C,
-    services: &[ServiceName],
+    request: &Request,
 ) -> Result<(Project, Vec<Container>, Missing), Failure> {
-    let mut loaded = compose.load(services).await?;
+    let mut loaded = compose.load(&request.services).await?;
     let name = loaded.project.name.clone();
     let look = async {
         tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(Failure::from)
@@ -202,7 +232,12 @@ async fn observe<E: Engine, C: Compose>(
         let none = BTreeMap::new();
         tokio::try_join!(compose.hashes(&loaded, &none), look)?
     };
-    elsewhere::deliver(&mut loaded.project, &mut missing);
+    elsewhere::deliver(&mut loaded.project, &mut missing, request.files_within.as_deref());
+    if request.goes_back {
+        for service in loaded.project.services.values_mut() {
+            service.update.clone_from(&service.rollback);
+        }
+    }
     for (name, hash) in hashes {
         if let Some(service) = loaded.project.services.get_mut(&name) {
             service.config_hash = hash;

@@ -91,7 +91,13 @@ mod tests {
             (ServiceName::new(*name), Service { depends_on: depends_on.collect(), ..Service::example() })
         });
         let name = ProjectName::new("shop");
-        Project { name, services: services.collect(), networks: BTreeMap::new(), volumes: BTreeMap::new() }
+        Project {
+            name,
+            services: services.collect(),
+            networks: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            releases: None,
+        }
     }
 
     /// Who goes with whom, everybody being equally quick.

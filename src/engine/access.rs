@@ -22,7 +22,7 @@ use self::room::Room;
 use super::api::{Api, Run, Shell};
 use super::endpoint::{Endpoint, Selection};
 use super::{Error, ErrorKind};
-use crate::cancel::{Cancel, Reason};
+use crate::cancel::Cancel;
 use crate::error::{Failure, Kind};
 use crate::process::Command;
 use crate::ssh::connection::{Connection, Remote};
@@ -332,5 +332,5 @@ fn no_answer(endpoint: &Endpoint, words: &[String]) -> Failure {
 }
 
 fn interrupted(cancel: &Cancel) -> Failure {
-    Failure::new(cancel.reason().map_or(Kind::Interrupted, Reason::kind), anyhow!("interrupted while connecting"))
+    Failure::new(cancel.kind(), anyhow!("interrupted while connecting"))
 }

@@ -28,8 +28,8 @@ use self::facts::Facts;
 use self::place::Place;
 use self::script::{Line, Verb};
 use self::verify::Proof;
-use crate::cancel::{Cancel, Reason};
-use crate::error::{Failure, Kind};
+use crate::cancel::Cancel;
+use crate::error::Failure;
 use crate::ssh::destination::Destination;
 
 /// A container engine.
@@ -235,5 +235,5 @@ fn address(wish: &Wish, facts: &Facts) -> String {
 }
 
 fn interrupted(cancel: &Cancel, what: &str) -> Failure {
-    Failure::new(cancel.reason().map_or(Kind::Interrupted, Reason::kind), anyhow!("interrupted: {what}"))
+    Failure::new(cancel.kind(), anyhow!("interrupted: {what}"))
 }

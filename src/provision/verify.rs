@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::Wish;
-use crate::cancel::{Cancel, Reason};
+use crate::cancel::Cancel;
 use crate::engine::access::Access;
 use crate::engine::endpoint::Selection;
 use crate::error::{Failure, Kind};
@@ -43,8 +43,7 @@ pub async fn verify(wish: &Wish, address: &str, joined: bool, cancel: &Cancel) -
             trial.and_then(|trial| trial.map_err(|error| Failure::new(Kind::Incomplete, error))).map_err(unproven)
         }
         () = cancel.requested() => {
-            let kind = cancel.reason().map_or(Kind::Interrupted, Reason::kind);
-            Err(Failure::new(kind, anyhow!("interrupted: the engine is there, but was not tried")))
+            Err(Failure::new(cancel.kind(), anyhow!("interrupted: the engine is there, but was not tried")))
         }
     };
     let version = link.end(trial).await?;

@@ -7,6 +7,7 @@ pub mod ask;
 pub mod choose;
 mod compose_log;
 pub mod console;
+pub mod history;
 pub mod hosts;
 pub mod json;
 mod live;

@@ -321,8 +321,7 @@ fn not_started(error: children::Error) -> Failure {
 }
 
 fn interrupted(cancel: &Cancel) -> Failure {
-    let kind = cancel.reason().map_or(Kind::Interrupted, crate::cancel::Reason::kind);
-    Failure::new(kind, anyhow!("interrupted while connecting"))
+    Failure::new(cancel.kind(), anyhow!("interrupted while connecting"))
 }
 
 /// An error with its causes, in one line.

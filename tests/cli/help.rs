@@ -4,7 +4,18 @@ use insta::assert_snapshot;
 
 use super::Kerek;
 
-const COMMANDS: [&str; 6] = ["", "deploy", "provision", "run-with-ssh-config", "transfer-images", "help"];
+const COMMANDS: [&str; 10] = [
+    "",
+    "deploy",
+    "history",
+    "provision",
+    "rollback",
+    "run-with-ssh-config",
+    "transfer-images",
+    "tunnel-ssh",
+    "unlock",
+    "help",
+];
 
 /// What a command line prints to standard output, having succeeded and printed nothing else. Line ends are trimmed:
 /// clap indents empty lines.
@@ -72,7 +83,9 @@ fn root_short() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
+      history              Show what was deployed when, and how it ended
       provision            Turn fresh hosts into container hosts
+      rollback             Go back to a release that was good
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
@@ -102,6 +115,8 @@ fn root_short() {
           Update the app in the current directory on the local engine
       kerek --host ssh://deploy@example.com deploy --dry-run
           Show what a deployment to a server would change
+      kerek rollback
+          Go back to the version before
     ");
 }
 
@@ -118,7 +133,9 @@ fn root_long() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
+      history              Show what was deployed when, and how it ended
       provision            Turn fresh hosts into container hosts
+      rollback             Go back to a release that was good
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
       transfer-images      Send local images to another engine without a registry, only what it lacks
       tunnel-ssh           Bring the socket of a host's engine to this machine
@@ -180,6 +197,8 @@ fn root_long() {
           Update the app in the current directory on the local engine
       kerek --host ssh://deploy@example.com deploy --dry-run
           Show what a deployment to a server would change
+      kerek rollback
+          Go back to the version before
     ");
 }
 
@@ -204,6 +223,8 @@ fn deploy_short() {
                                      be repeated
           --profile <NAME>           Include the services of this profile; may be repeated
           --compatibility            Name containers the way Compose v1 did, with `_` in place of `-`
+          --parallel <N>             Let Compose make at most N engine calls at once; `-1` lifts the
+                                     limit
 
     Update options:
           --force-recreate          Replace containers even where nothing has changed
@@ -251,8 +272,6 @@ fn deploy_short() {
           --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
                                         them [env: CONTAINER_ENGINE] [default: docker]
       -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
-          --parallel <N>                Let Compose make at most N engine calls at once; `-1` lifts the
-                                        limit
 
     General options:
           --dry-run            Say what would happen, and change nothing
@@ -312,6 +331,9 @@ fn deploy_long() {
 
           --compatibility
               Name containers the way Compose v1 did, with `_` in place of `-`
+
+          --parallel <N>
+              Let Compose make at most N engine calls at once; `-1` lifts the limit
 
     Update options:
           --force-recreate
@@ -437,9 +459,6 @@ fn deploy_long() {
 
       -F, --ssh-config <FILE>
               Let ssh read this config file instead of the usual ones
-
-          --parallel <N>
-              Let Compose make at most N engine calls at once; `-1` lifts the limit
 
     General options:
           --dry-run
@@ -893,5 +912,398 @@ fn help_long() {
           Explain `kerek deploy` and its options at length
       kerek deploy -h
           The same in short
+    ");
+}
+
+#[test]
+fn history_short() {
+    assert_snapshot!(help("history -h"), @"
+    Show what was deployed when, and how it ended
+
+    Usage: kerek history [OPTIONS]
+
+    Options:
+          --format <FORMAT>  How to show releases [default: table] [possible values: table, json]
+
+    Project options:
+      -f, --file <FILE>              Read this Compose file; repeat it to merge several, `-` is standard
+                                     input
+      -p, --project-name <NAME>      Name the project, which is otherwise called as its files or
+                                     directory say
+          --project-directory <DIR>  Resolve relative paths against DIR instead of the first Compose
+                                     file's directory
+          --env-file <FILE>          Fill in variables of Compose files from FILE instead of `.env`; may
+                                     be repeated
+          --profile <NAME>           Include the services of this profile; may be repeated
+          --compatibility            Name containers the way Compose v1 did, with `_` in place of `-`
+          --parallel <N>             Let Compose make at most N engine calls at once; `-1` lifts the
+                                     limit
+
+    Engine options:
+      -c, --context <NAME>              Use the engine that this Docker context points to
+      -H, --host <URL>                  Use the engine at this address, such as
+                                        `ssh://deploy@example.com`
+          --config <DIR>                Look for contexts and settings of the docker CLI in this
+                                        directory
+          --tls                         Encrypt the connection to a `tcp://` engine
+          --tlsverify                   Encrypt it, and refuse an engine without a valid certificate
+          --tlscacert <FILE>            Accept engine certificates of this authority alone
+          --tlscert <FILE>              Show this certificate to the engine
+          --tlskey <FILE>               Prove with this key that the certificate is ours
+          --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
+                                        them [env: CONTAINER_ENGINE] [default: docker]
+      -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek history
+          Show the releases of the project in this folder
+      kerek --context production history -p shop
+          Those of a project on a server, without its Compose files
+      kerek history --format json
+          The same for programs: an object a line
+    ");
+}
+
+#[test]
+fn history_long() {
+    assert_snapshot!(help("history --help"), @"
+    Show what was deployed when, by whom, and how it ended.
+
+    Each deployment that has changed something leaves a release on the engine, so that this can be asked
+    from anywhere. The last ten good ones are kept, or as many as `x-kerek: {releases: N}` in a Compose
+    file says. The one whose containers are at work is marked; if none is, somebody has changed
+    something by other means.
+
+    Usage: kerek history [OPTIONS]
+
+    Options:
+          --format <FORMAT>
+              How to show releases
+
+              Possible values:
+              - table: For people
+              - json:  For programs: an object a line
+
+              [default: table]
+
+    Project options:
+      -f, --file <FILE>
+              Read this Compose file; repeat it to merge several, `-` is standard input
+
+      -p, --project-name <NAME>
+              Name the project, which is otherwise called as its files or directory say
+
+          --project-directory <DIR>
+              Resolve relative paths against DIR instead of the first Compose file's directory
+
+          --env-file <FILE>
+              Fill in variables of Compose files from FILE instead of `.env`; may be repeated
+
+          --profile <NAME>
+              Include the services of this profile; may be repeated
+
+          --compatibility
+              Name containers the way Compose v1 did, with `_` in place of `-`
+
+          --parallel <N>
+              Let Compose make at most N engine calls at once; `-1` lifts the limit
+
+    Engine options:
+      -c, --context <NAME>
+              Use the engine that this Docker context points to
+
+              Wins over the environment variable `DOCKER_HOST` and over the context that is current.
+
+      -H, --host <URL>
+              Use the engine at this address, such as `ssh://deploy@example.com`
+
+              Other forms are `unix:///path/to/socket` and `tcp://host:port`. Not to be combined with
+              `--context`.
+
+          --config <DIR>
+              Look for contexts and settings of the docker CLI in this directory
+
+          --tls
+              Encrypt the connection to a `tcp://` engine
+
+          --tlsverify
+              Encrypt it, and refuse an engine without a valid certificate
+
+          --tlscacert <FILE>
+              Accept engine certificates of this authority alone
+
+          --tlscert <FILE>
+              Show this certificate to the engine
+
+          --tlskey <FILE>
+              Prove with this key that the certificate is ours
+
+          --container-engine <PROGRAM>
+              The engine's program: `docker`, `podman`, or a path to one of them
+
+              [env: CONTAINER_ENGINE]
+              [default: docker]
+
+      -F, --ssh-config <FILE>
+              Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek history
+          Show the releases of the project in this folder
+      kerek --context production history -p shop
+          Those of a project on a server, without its Compose files
+      kerek history --format json
+          The same for programs: an object a line
+    ");
+}
+
+#[test]
+fn rollback_short() {
+    assert_snapshot!(help("rollback -h"), @"
+    Go back to a release that was good
+
+    Usage: kerek rollback [OPTIONS] [RELEASE]
+
+    Arguments:
+      [RELEASE]  The number of the release, as `kerek history` shows it
+
+    Project options:
+      -f, --file <FILE>              Read this Compose file; repeat it to merge several, `-` is standard
+                                     input
+      -p, --project-name <NAME>      Name the project, which is otherwise called as its files or
+                                     directory say
+          --project-directory <DIR>  Resolve relative paths against DIR instead of the first Compose
+                                     file's directory
+          --env-file <FILE>          Fill in variables of Compose files from FILE instead of `.env`; may
+                                     be repeated
+          --profile <NAME>           Include the services of this profile; may be repeated
+          --compatibility            Name containers the way Compose v1 did, with `_` in place of `-`
+          --parallel <N>             Let Compose make at most N engine calls at once; `-1` lifts the
+                                     limit
+
+    Update options:
+          --recreate-networks       Replace networks whose definition has changed: stops all containers
+                                    on them for a while
+          --remove-orphans          Remove containers whose service is not in the release
+      -t, --timeout <SECONDS>       Kill an old container that takes longer than this to shut down
+          --wait                    Come back only when each service, untouched ones too, is running or
+                                    healthy
+          --lock-wait <DURATION>    Wait this long for another deploy of the same project to end
+          --wait-timeout <SECONDS>  Give up on a container that is not ready after this time
+
+    Output options:
+          --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
+                              plain, json, quiet]
+          --ansi <WHEN>       When to use colours and cursor movements [env: COMPOSE_ANSI] [possible
+                              values: never, always, auto]
+
+    Engine options:
+      -c, --context <NAME>              Use the engine that this Docker context points to
+      -H, --host <URL>                  Use the engine at this address, such as
+                                        `ssh://deploy@example.com`
+          --config <DIR>                Look for contexts and settings of the docker CLI in this
+                                        directory
+          --tls                         Encrypt the connection to a `tcp://` engine
+          --tlsverify                   Encrypt it, and refuse an engine without a valid certificate
+          --tlscacert <FILE>            Accept engine certificates of this authority alone
+          --tlscert <FILE>              Show this certificate to the engine
+          --tlskey <FILE>               Prove with this key that the certificate is ours
+          --container-engine <PROGRAM>  The engine's program: `docker`, `podman`, or a path to one of
+                                        them [env: CONTAINER_ENGINE] [default: docker]
+      -F, --ssh-config <FILE>           Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run            Say what would happen, and change nothing
+      -D, --debug              Log what kerek does, step by step, on standard error
+      -l, --log-level <LEVEL>  Log messages of this importance or more [default: warn] [possible values:
+                               debug, info, warn, error, fatal]
+      -h, --help               Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek rollback
+          Go back to what was good before
+      kerek rollback --dry-run 7
+          Show what would change by going back to release 7
+      kerek --context production rollback -p shop
+          On a server, without the Compose files
+    ");
+}
+
+#[test]
+fn rollback_long() {
+    assert_snapshot!(help("rollback --help"), @"
+    Go back to a release that was good.
+
+    Without a number, that is what was good before the last deployment: the release before the one that
+    is at work, or, if the last deployment failed or was cut off, the one that it was to replace. Called
+    again, it goes back one more.
+
+    A rollback is a deployment of the old configuration and of the very images that it had: replica by
+    replica, without losing a request, in the order that `rollback_config` says, or else
+    `update_config`. Neither the Compose files nor a registry are needed. Names of images stand for
+    those of the release again. Contents of secrets are not part of a release: they are read anew, and
+    so is what is mounted from the engine's host. Data in volumes stays as it is.
+
+    Usage: kerek rollback [OPTIONS] [RELEASE]
+
+    Arguments:
+      [RELEASE]
+              The number of the release, as `kerek history` shows it
+
+    Project options:
+      -f, --file <FILE>
+              Read this Compose file; repeat it to merge several, `-` is standard input
+
+      -p, --project-name <NAME>
+              Name the project, which is otherwise called as its files or directory say
+
+          --project-directory <DIR>
+              Resolve relative paths against DIR instead of the first Compose file's directory
+
+          --env-file <FILE>
+              Fill in variables of Compose files from FILE instead of `.env`; may be repeated
+
+          --profile <NAME>
+              Include the services of this profile; may be repeated
+
+          --compatibility
+              Name containers the way Compose v1 did, with `_` in place of `-`
+
+          --parallel <N>
+              Let Compose make at most N engine calls at once; `-1` lifts the limit
+
+    Update options:
+          --recreate-networks
+              Replace networks whose definition has changed: stops all containers on them for a while
+
+          --remove-orphans
+              Remove containers whose service is not in the release
+
+      -t, --timeout <SECONDS>
+              Kill an old container that takes longer than this to shut down
+
+              In whole seconds. Without it, what `stop_grace_period` says in the Compose file, 10
+              seconds by default.
+
+          --wait
+              Come back only when each service, untouched ones too, is running or healthy
+
+          --lock-wait <DURATION>
+              Wait this long for another deploy of the same project to end
+
+              Such as 90s or 10m. Without it, kerek refuses to work at the same time as another one, and
+              names it.
+
+          --wait-timeout <SECONDS>
+              Give up on a container that is not ready after this time
+
+              In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+
+    Output options:
+          --progress <STYLE>
+              How to show progress
+
+              Possible values:
+              - auto:  As `tty` on a terminal, else as `plain`
+              - tty:   Lines that are updated in place
+              - plain: One line after the other
+              - json:  One JSON object a line, for programs
+              - quiet: Nothing but errors
+
+              [env: COMPOSE_PROGRESS]
+
+          --ansi <WHEN>
+              When to use colours and cursor movements
+
+              [env: COMPOSE_ANSI]
+              [possible values: never, always, auto]
+
+    Engine options:
+      -c, --context <NAME>
+              Use the engine that this Docker context points to
+
+              Wins over the environment variable `DOCKER_HOST` and over the context that is current.
+
+      -H, --host <URL>
+              Use the engine at this address, such as `ssh://deploy@example.com`
+
+              Other forms are `unix:///path/to/socket` and `tcp://host:port`. Not to be combined with
+              `--context`.
+
+          --config <DIR>
+              Look for contexts and settings of the docker CLI in this directory
+
+          --tls
+              Encrypt the connection to a `tcp://` engine
+
+          --tlsverify
+              Encrypt it, and refuse an engine without a valid certificate
+
+          --tlscacert <FILE>
+              Accept engine certificates of this authority alone
+
+          --tlscert <FILE>
+              Show this certificate to the engine
+
+          --tlskey <FILE>
+              Prove with this key that the certificate is ours
+
+          --container-engine <PROGRAM>
+              The engine's program: `docker`, `podman`, or a path to one of them
+
+              [env: CONTAINER_ENGINE]
+              [default: docker]
+
+      -F, --ssh-config <FILE>
+              Let ssh read this config file instead of the usual ones
+
+    General options:
+          --dry-run
+              Say what would happen, and change nothing
+
+      -D, --debug
+              Log what kerek does, step by step, on standard error
+
+              Same as `--log-level debug`. Values of environment variables and secrets are never logged.
+
+      -l, --log-level <LEVEL>
+              Log messages of this importance or more [default: warn]
+
+              [possible values: debug, info, warn, error, fatal]
+
+      -h, --help
+              Explain the options: `-h` in short, `--help` at length
+
+    Examples:
+      kerek rollback
+          Go back to what was good before
+      kerek rollback --dry-run 7
+          Show what would change by going back to release 7
+      kerek --context production rollback -p shop
+          On a server, without the Compose files
     ");
 }

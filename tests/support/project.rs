@@ -1,7 +1,7 @@
 //! A Compose project of a test's own: a folder with a unique name, commands that run in it, a look at its containers.
 //!
 //! It promises to leave nothing on the engine when dropped, also in a panic: no container, network or volume of the
-//! project, nor the volumes in which kerek keeps its lock. Should a process be left that the project's commands have
+//! project, nor the volumes in which kerek keeps its lock and releases, nor the names that it has given to their images. Should a process be left that the project's commands have
 //! started, the test fails. Any project may use the image `kerek-test-app`
 //! (see `programs/app.rs`), which is built beforehand.
 //!
@@ -166,7 +166,11 @@ impl Project {
             filters.iter().map(|filter| self.for_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
         };
         let anonymous = self.anonymous_volumes();
-        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).collect();
+        // Before their containers, which would be in the way of removing the images.
+        let kept = format!("reference=kerek-release:{}.*", self.name);
+        let images = ["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &kept];
+        let images = self.for_all(&images, &["rmi", "--force"]);
+        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).chain([images]).collect();
         if !anonymous.is_empty() {
             let anonymous: Vec<_> = anonymous.iter().map(String::as_str).collect();
             outputs.push(self.docker(&[&["volume", "rm", "--force"], anonymous.as_slice()].concat()));

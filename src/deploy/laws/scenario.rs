@@ -116,7 +116,13 @@ impl Wish {
             makes.insert(name, part.make);
         }
         Self {
-            project: Project { name: project_name(), services, networks: BTreeMap::new(), volumes: BTreeMap::new() },
+            project: Project {
+                name: project_name(),
+                services,
+                networks: BTreeMap::new(),
+                volumes: BTreeMap::new(),
+                releases: None,
+            },
             makes,
             request: Request::default(),
         }

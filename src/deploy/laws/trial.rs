@@ -98,7 +98,7 @@ impl Trial {
             tokio::select! {
                 biased;
                 () = fake.killed() => None,
-                result = run => Some(result),
+                result = run => Some(result.map(drop)),
             }
         })
         .await;

@@ -24,7 +24,7 @@ pub struct Owner {
     who: String,
     /// Such as `deploy web`.
     what: String,
-    /// By the holder's clock, so for people only.
+    /// By the holder's clock, so for people only: such as `2026-02-03T04:05:06Z`.
     since: String,
     /// The process, unmistakable among all of all machines; empty where the system does not tell.
     process: String,
@@ -40,10 +40,28 @@ impl Owner {
             who: format!("{}@{}", user(), host()),
             what: what.to_owned(),
             since: jiff::Timestamp::try_from(SystemTime::now())
-                .map(|now| now.strftime("%F %T UTC").to_string())
+                .map(|now| now.strftime("%FT%TZ").to_string())
                 .unwrap_or_default(),
             process: identity(process::id()).unwrap_or_default(),
         }
+    }
+
+    /// Who: such as `alice@laptop`; raw.
+    #[must_use]
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+
+    /// What is being done: such as `deploy web`; raw.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Since when, in UTC by the run's own clock: such as `2026-02-03T04:05:06Z`; raw.
+    #[must_use]
+    pub fn since(&self) -> &str {
+        &self.since
     }
 
     pub(super) fn text(&self) -> Text {
@@ -74,9 +92,14 @@ impl Owner {
     pub fn phrase(&self) -> String {
         let known = |part: &str, unknown: &str| escape(if part.is_empty() { unknown } else { part });
         let [who, what, since] =
-            [known(&self.who, "somebody"), known(&self.what, "something"), known(&self.since, "some time")];
+            [known(&self.who, "somebody"), known(&self.what, "something"), known(&readable(&self.since), "some time")];
         format!("{who} (`kerek {what}`, since {since})")
     }
+}
+
+/// A moment for people, such as `2026-02-03 04:05:06 UTC`.
+fn readable(moment: &str) -> String {
+    moment.replacen('T', " ", 1).replacen('Z', " UTC", 1)
 }
 
 /// Boot, namespace, and the process with the time of its start: `BOOT NAMESPACE ID.START`.

@@ -209,6 +209,15 @@ impl Api {
         unless_status(within(&call, self.http.post(&call, &path)).await?, &[])
     }
 
+    /// Takes a name from an image, and removes the image if that was its last one and nobody uses it. Fine if there is
+    /// none of that name.
+    pub async fn untag_image(&self, repository: &str, tag: &str) -> Result<()> {
+        let name = format!("{repository}:{tag}");
+        let call = format!("take the name {name} from its image");
+        let path = self.path(&format!("/images/{}", utf8_percent_encode(&name, REFERENCE)));
+        unless_status(within(&call, self.http.delete(&call, &path)).await?, &[StatusCode::NOT_FOUND])
+    }
+
     /// Removes an image that nobody uses and nothing names any more; fine if it is gone.
     pub async fn remove_image(&self, id: &ImageId) -> Result<()> {
         let call = format!("remove image {}", id.short());

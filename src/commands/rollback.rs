@@ -1,0 +1,193 @@
+//! `kerek rollback`: deploys a release once more.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::{change, insisted, project, selection};
+use crate::cancel::Cancel;
+use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
+use crate::compose::cli::{ComposeCli, ProjectOptions};
+use crate::compose::{images, released};
+use crate::deploy::lock::{Owner, Terms};
+use crate::deploy::releases::{self, Book, Release, Renaming};
+use crate::deploy::{self, Preview, Request};
+use crate::engine::Engine;
+use crate::engine::access::Access;
+use crate::engine::api::Api;
+use crate::engine::patient::Patient;
+use crate::error::{Failure, Kind};
+use crate::names::ProjectName;
+use crate::report::choose::{choose, plan_style};
+use crate::report::{self, Event, Reporter, console};
+use crate::text::escape;
+
+/// Runs the command.
+pub(super) async fn run(global: &GlobalOptions, options: &RollbackOptions) -> Result<(), Failure> {
+    let progress = options.output.progress.unwrap_or(Progress::Auto);
+    let reporter = choose(progress, options.output.ansi.unwrap_or(Ansi::Auto))?;
+    let selection = selection(global, &options.engine.container_engine);
+    let cancel = Cancel::new();
+    let work = async {
+        let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
+        let name = project::name(global, &options.project, &access, &cancel, &*reporter);
+        let ((api, link), name) = tokio::try_join!(access.connect(&cancel), name)?;
+        let engine = Patient::new(api.clone()).until(link.lost().clone());
+        let way = Way {
+            global,
+            options,
+            access: &access,
+            api: &api,
+            engine: &engine,
+            project: &name,
+            reporter: &*reporter,
+            cancel: &cancel,
+        };
+        link.end(Box::pin(way.go()).await).await
+    };
+    match cancel.listen(work).await.context("cannot listen to signals")? {
+        Some(result) => result,
+        None => Err(insisted(&cancel)),
+    }
+}
+
+/// The way back.
+struct Way<'a> {
+    global: &'a GlobalOptions,
+    options: &'a RollbackOptions,
+    access: &'a Access,
+    api: &'a Api,
+    engine: &'a Patient<Api>,
+    project: &'a ProjectName,
+    reporter: &'a dyn Reporter,
+    cancel: &'a Cancel,
+}
+
+impl Way<'_> {
+    async fn go(&self) -> Result<(), Failure> {
+        if self.global.dry_run {
+            return self.show(&self.target().await?).await;
+        }
+        let what = self.options.release.map_or_else(|| "rollback".to_owned(), |number| format!("rollback {number}"));
+        let owner = Owner::this(&what);
+        let terms = Terms { wait: self.options.pace.lock_wait, reporter: self.reporter, cancel: self.cancel };
+        let work = async { self.deploy(&self.target().await?, &owner).await };
+        change::locked(self.engine, self.project, owner.clone(), terms, work).await
+    }
+
+    /// The release to go back to.
+    async fn target(&self) -> Result<Release, Failure> {
+        let (releases, containers) =
+            tokio::try_join!(releases::all(self.engine, self.project), self.engine.containers(self.project))?;
+        let target = match self.options.release {
+            Some(number) => releases::named(self.project, &releases, number),
+            None => releases::previous(self.project, &releases, &containers),
+        }?;
+        released::check(&target.model).map_err(|error| {
+            Failure::from(error.context(format!("release {} of {} was tampered with", target.number, self.project)))
+                .hint("Nothing was done. Deploy from the Compose files instead.")
+        })?;
+        self.check_images(target, &releases).await?;
+        let by = escape(&target.by);
+        let note = format!("going back to release {}, `kerek {}` by {by}", target.number, escape(&target.what));
+        self.reporter.report(&Event::Note(&note));
+        Ok(target.clone())
+    }
+
+    /// Fails if an image of a release is not there any more.
+    async fn check_images(&self, target: &Release, releases: &[Release]) -> Result<(), Failure> {
+        for (service, part) in &target.services {
+            let Some(id) = &part.id else { continue };
+            if self.engine.image(id).await?.is_some() {
+                continue;
+            }
+            let error = anyhow!(
+                "release {} cannot be gone back to: {}, the image of {service} ({}), is not on the engine any more",
+                target.number,
+                escape(id),
+                escape(&part.image)
+            );
+            let failure = Failure::new(Kind::Unchanged, error);
+            return Err(
+                match releases.iter().rev().find(|other| other.origin != target.origin && !other.model.is_empty()) {
+                    Some(other) => failure.hint(format!("Perhaps another release: kerek rollback {}", other.number)),
+                    None => failure.hint("Deploy from the Compose files instead."),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    async fn show(&self, target: &Release) -> Result<(), Failure> {
+        let options = self.project_options(target);
+        let compose = self.compose(&options)?;
+        let request = self.request(target)?;
+        let preview = Box::pin(deploy::preview(self.engine, &compose, &request, self.reporter));
+        let Preview { plan, containers } = preview.await?;
+        let text = match self.options.output.progress {
+            Some(Progress::Json) => report::json::plan(&plan, &containers),
+            _ => {
+                let style = plan_style(self.options.output.ansi.unwrap_or(Ansi::Auto));
+                report::plan::render(&plan, &containers, &style)
+            }
+        };
+        Ok(console::out(&text).context("cannot write the plan")?)
+    }
+
+    async fn deploy(&self, target: &Release, owner: &Owner) -> Result<(), Failure> {
+        let options = self.project_options(target);
+        let compose = self.compose(&options)?;
+        let request = self.request(target)?;
+        let loaded = compose.prefetch(&request.services).await?;
+        let renaming = Renaming::make(self.api, self.engine, &target.images()).await?;
+        let outcome = Box::pin(deploy::deploy(self.engine, &compose, &request, self.reporter, self.cancel)).await;
+        if outcome.is_err()
+            && let Ok(containers) = self.engine.containers(self.project).await
+        {
+            renaming.undo(&containers).await;
+        }
+        let book = Book { engine: self.engine, images: self.api, project: self.project, owner };
+        change::record(&book, &loaded, &outcome, Some(target.origin), self.reporter).await;
+        outcome.map(drop)
+    }
+
+    /// The release in place of the Compose files. What else the options say still holds: where variables come from, for
+    /// one.
+    fn project_options(&self, target: &Release) -> ProjectOptions {
+        let given = &self.options.project;
+        ProjectOptions {
+            files: vec!["-".into()],
+            stdin: Some(target.model.clone().into_bytes()),
+            name: Some(self.project.as_str().into()),
+            directory: given.project_directory.clone().map(Into::into),
+            environment_files: given.env_file.iter().map(|file| file.clone().into_os_string()).collect(),
+            // What is in the model was enabled.
+            profiles: vec!["*".into()],
+            compatibility: given.compatibility,
+            parallel: given.parallel.map(Into::into),
+        }
+    }
+
+    fn compose<'a>(&'a self, options: &'a ProjectOptions) -> Result<ComposeCli<'a>, Failure> {
+        let config = self.global.config.as_deref();
+        ComposeCli::find(options, self.access.socket(), config, self.cancel, self.reporter)
+    }
+
+    fn request(&self, target: &Release) -> Result<Request, Failure> {
+        let folder = self.options.project.project_directory.as_deref().unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().with_context(|| format!("the folder {}", folder.display()))?;
+        Ok(Request {
+            services: target.services.keys().cloned().collect(),
+            no_dependencies: true,
+            images: images::Options::pinned(target.images()),
+            remove_orphans: self.options.remove_orphans.then_some(true),
+            recreate_networks: self.options.recreate_networks,
+            wait: self.options.pace.wait,
+            wait_timeout: self.options.pace.wait_timeout,
+            stop_timeout: self.options.pace.timeout,
+            goes_back: true,
+            files_within: Some(folder),
+            ..Request::default()
+        })
+    }
+}

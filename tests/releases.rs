@@ -1,0 +1,264 @@
+//! Releases on a real engine: what is recorded, and the way back, under load.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use support::prober::Prober;
+use support::project::Project;
+
+#[path = "support/mod.rs"]
+#[expect(dead_code, reason = "a test needs but a part of it")]
+mod support;
+
+/// Two services, of which one has a secret and its own image, whose name stays the same.
+const SHOP: &str = r#"
+services:
+  other:
+    image: kerek-test-app
+    environment: {VERSION: "${OTHER:-v0}"}
+    healthcheck: &healthcheck {test: [CMD, /app, healthcheck], interval: 1s, retries: 2, start_interval: 100ms, start_period: 2s}
+    x-kerek: &x-kerek {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
+  web:
+    image: ${IMAGE}
+    scale: ${REPLICAS:-1}
+    environment: {HEALTH: "${HEALTH:-ok}", PASSWORD: a$$b}
+    secrets: [key]
+    healthcheck: *healthcheck
+    deploy: {update_config: {order: start-first}}
+    x-kerek: *x-kerek
+secrets:
+  key: {environment: KEY}
+"#;
+
+/// The project, and the name of an image of its own, which is removed at the end.
+struct Shop {
+    project: Project,
+    image: String,
+}
+
+impl Shop {
+    fn new(label: &str, compose: &str) -> Self {
+        let mut project = Project::new(label, compose);
+        let image = format!("{}:latest", project.name());
+        project.set("IMAGE", &image);
+        project.set("KEY", "open-sesame");
+        Self { project, image }
+    }
+
+    /// Builds a version; from now on, the image's name stands for it.
+    fn build(&self, version: &str) {
+        // Like no other test's: the last name of an image is another one's else.
+        let own = format!("LABEL project={}\n", self.project.name());
+        self.project.write("Dockerfile", &format!("FROM kerek-test-app\nENV VERSION={version}\n{own}"));
+        self.project.docker(&["build", "--quiet", "--tag", &self.image, "."]).success();
+    }
+
+    /// Builds and deploys a version.
+    fn deploy(&self, version: &str) {
+        self.build(version);
+        self.project.kerek(&["deploy", "--pull", "missing"]).success();
+        self.assert_serves(version);
+    }
+
+    #[track_caller]
+    fn assert_serves(&self, version: &str) {
+        let web = self.project.service("web");
+        let versions: BTreeSet<_> =
+            web.iter().map(|container| (container.variable("VERSION"), &*container.state)).collect();
+        assert_eq!(versions, BTreeSet::from([(version, "running")]), "{web:#?}");
+    }
+
+    /// All releases, oldest first: number, origin, outcome, and whether it serves.
+    #[track_caller]
+    fn history(&self) -> Vec<(u64, u64, String, bool)> {
+        let lines = self.project.kerek(&["history", "--format", "json"]).success().stdout;
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+        lines
+            .lines()
+            .map(parse)
+            .map(|line| {
+                let number = |key: &str| line[key].as_u64().expect("a number");
+                let outcome = line["outcome"].as_str().expect("an outcome").to_owned();
+                (number("release"), number("origin"), outcome, line["serving"] == true)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.project.compose(&["down", "--timeout", "1"]);
+        self.project.docker(&["rmi", "--force", &self.image]);
+    }
+}
+
+fn good(number: u64, origin: u64, serving: bool) -> (u64, u64, String, bool) {
+    (number, origin, "good".to_owned(), serving)
+}
+
+#[test]
+fn the_way_back_loses_no_request_whatever_the_name_of_the_image_stands_for() {
+    let mut shop = Shop::new("rollback", SHOP);
+    shop.project.set("REPLICAS", "3");
+    shop.deploy("a");
+    let prober = Prober::start(&shop.project, "http://web:8080/");
+    shop.deploy("b");
+    assert_eq!(shop.history(), [good(1, 1, false), good(2, 2, true)]);
+
+    // After success. It is as if the image had never been another one.
+    let planned = shop.project.kerek(&["rollback", "--dry-run"]).success();
+    assert!(planned.stdout.contains("web") && planned.stderr.contains("release 1"), "{planned}");
+    shop.assert_serves("b");
+    let output = shop.project.kerek(&["rollback"]).success();
+    assert!(output.stderr.contains("going back to release 1, `kerek deploy`"), "{output}");
+    shop.assert_serves("a");
+    assert_eq!(shop.history(), [good(1, 1, false), good(2, 2, false), good(3, 1, true)]);
+    let settled = shop.project.kerek(&["deploy"]).success();
+    assert!(settled.stderr.contains("0 services updated"), "{settled}");
+
+    // After a failure, that is what served before, and serves.
+    shop.build("c");
+    shop.project.write(".env", "HEALTH=bad\n");
+    shop.project.kerek(&["deploy", "--pull", "missing"]).exits(4);
+    shop.assert_serves("a");
+    assert_eq!(shop.history()[3..], [(4, 4, "failed".to_owned(), false)]);
+    let output = shop.project.kerek(&["rollback"]).success();
+    assert!(output.stderr.contains("0 services updated"), "{output}");
+    shop.assert_serves("a");
+    assert_eq!(shop.history()[4..], [good(5, 1, true)]);
+
+    // There, and back again by number.
+    shop.project.kerek(&["rollback", "2"]).success();
+    shop.assert_serves("b");
+    let refused = shop.project.kerek(&["rollback", "4"]).exits(1);
+    assert!(refused.stderr.contains("never served") && refused.stderr.contains("1, 2, 3, 5, 6"), "{refused}");
+    let summary = prober.stop();
+    assert_eq!(summary.failed, 0, "{summary}");
+    assert!(summary.versions["a"].count > 0 && summary.versions["b"].count > 0, "{summary}");
+}
+
+#[test]
+fn what_was_half_done_is_taken_back() {
+    let mut shop = Shop::new("rollback-half", SHOP);
+    shop.deploy("a");
+    shop.project.set("OTHER", "v1");
+    shop.project.set("HEALTH", "bad");
+    shop.project.kerek(&["deploy"]).exits(5);
+    assert_eq!(shop.project.service("other")[0].variable("VERSION"), "v1");
+    assert_eq!(shop.history(), [good(1, 1, false), (2, 2, "incomplete".to_owned(), false)]);
+    shop.project.kerek(&["rollback"]).success();
+    assert_eq!(shop.project.service("other")[0].variable("VERSION"), "v0");
+    shop.assert_serves("a");
+    assert_eq!(shop.history()[2..], [good(3, 1, true)]);
+}
+
+#[test]
+fn a_part_of_the_services_makes_a_release_with_the_others_as_they_are() {
+    let mut shop = Shop::new("rollback-part", SHOP);
+    shop.deploy("a");
+    shop.project.set("OTHER", "v1");
+    shop.build("b");
+    shop.project.kerek(&["deploy", "other"]).success();
+    shop.project.set("OTHER", "v2");
+    shop.project.kerek(&["deploy", "--pull", "missing", "web"]).success();
+    assert_eq!(shop.history()[2..], [good(3, 3, true)]);
+    shop.project.kerek(&["deploy", "--pull", "missing"]).success();
+    assert_eq!(shop.history()[3..], [good(4, 4, true)]);
+    shop.project.kerek(&["rollback"]).success();
+    shop.assert_serves("b");
+    assert_eq!(shop.project.service("other")[0].variable("VERSION"), "v1", "that of the release, not of its files");
+    // What changes nothing is no release of its own.
+    shop.project.kerek(&["deploy", "web"]).success();
+    assert_eq!(shop.history()[4..], [good(5, 3, true)]);
+}
+
+#[test]
+fn neither_files_nor_secrets_are_needed_from_where_it_was_deployed() {
+    let shop = Shop::new("rollback-elsewhere", SHOP);
+    shop.deploy("a");
+    shop.deploy("b");
+    let volumes = shop.project.docker(&["volume", "ls", "--quiet", "--filter", "label=kerek.release"]).success();
+    let all: Vec<_> = volumes.stdout.lines().filter(|name| name.contains(shop.project.name())).collect();
+    assert_eq!(all.len(), 2, "{all:?}");
+    let inspected = shop.project.docker(&[&["volume", "inspect"], all.as_slice()].concat()).success();
+    assert!(!inspected.stdout.contains("open-sesame") && !inspected.stdout.contains("PASSWORD"), "{inspected}");
+
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let name = shop.project.name();
+    let run = |arguments: &[&str], key: Option<&str>| {
+        let mut command = shop.project.kerek_command(arguments);
+        command.current_dir(elsewhere.path()).env_remove("KEY");
+        if let Some(key) = key {
+            command.env("KEY", key);
+        }
+        support::command::run(command)
+    };
+    let nameless = run(&["history"], None).exits(1);
+    assert!(nameless.stderr.contains("--project-name"), "{nameless}");
+    let table = run(&["history", "-p", name], None).success();
+    assert!(table.stdout.contains("serving") && table.stdout.contains(&shop.image), "{table}");
+    let unset = run(&["rollback", "-p", name], None).exits(1);
+    assert!(unset.stderr.contains("KEY"), "{unset}");
+    shop.assert_serves("b");
+    run(&["rollback", "-p", name], Some("another")).success();
+    shop.assert_serves("a");
+    let web = &shop.project.service("web")[0];
+    let copied = shop.project.docker(&["cp", &format!("{}:/run/secrets/key", web.id), "copied"]);
+    copied.success();
+    let key = std::fs::read_to_string(shop.project.path().join("copied")).expect("the secret");
+    assert_eq!((web.variable("PASSWORD"), &*key), ("a$b", "another"));
+}
+
+#[test]
+fn what_is_long_ago_is_forgotten() {
+    let shop = Shop::new("rollback-old", &format!("{SHOP}\nx-kerek: {{releases: 2}}\n"));
+    for version in ["a", "b", "c"] {
+        shop.deploy(version);
+    }
+    assert_eq!(shop.history(), [good(2, 2, false), good(3, 3, true)]);
+    let reference = format!("reference=kerek-release:{}.*", shop.project.name());
+    let kept = || shop.project.docker(&["images", "--quiet", "--filter", &reference]).success().stdout;
+    // Two versions of one service, and the other service's.
+    assert_eq!(kept().lines().count(), 3, "{}", kept());
+    let refused = shop.project.kerek(&["rollback", "1"]).exits(1);
+    assert!(refused.stderr.contains("no release 1"), "{refused}");
+    // A prune takes what nothing is called by, and not what can be gone back to.
+    shop.project.kerek(&["rollback"]).success();
+    shop.assert_serves("b");
+    assert_eq!(shop.history(), [good(3, 3, false), good(4, 2, true)]);
+}
+
+#[test]
+fn an_image_that_is_gone_is_named_before_anything_stops() {
+    let shop = Shop::new("rollback-gone", SHOP);
+    shop.deploy("a");
+    shop.deploy("b");
+    let reference = format!("reference=kerek-release:{}.*", shop.project.name());
+    let listed = ["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference];
+    let names = shop.project.docker(&listed).success().stdout;
+    for name in names.lines() {
+        // Those of what is at work stay.
+        shop.project.docker(&["rmi", name]);
+    }
+    let before: Vec<_> = shop.project.containers().into_iter().map(|container| container.id).collect();
+    let refused = shop.project.kerek(&["rollback"]).exits(1);
+    assert!(refused.stderr.contains("the image of web") && refused.stderr.contains(&shop.image), "{refused}");
+    let after: Vec<_> = shop.project.containers().into_iter().map(|container| container.id).collect();
+    assert_eq!(before, after);
+    shop.assert_serves("b");
+}
+
+#[test]
+fn a_bad_way_back_leaves_all_as_it_was() {
+    let shop = Shop::new("rollback-bad", SHOP);
+    shop.deploy("a");
+    shop.deploy("b");
+    let image = || shop.project.docker(&["image", "inspect", "--format", "{{.Id}}", &shop.image]).success().stdout;
+    let before = image();
+    // Nothing gets ready in no time.
+    let output = shop.project.kerek(&["rollback", "--wait-timeout", "0"]).exits(4);
+    assert!(output.stderr.contains("web"), "{output}");
+    shop.assert_serves("b");
+    assert_eq!(image(), before, "the name of the image stands for what is at work");
+    assert_eq!(shop.history()[2..], [(3, 3, "failed".to_owned(), false)]);
+}
