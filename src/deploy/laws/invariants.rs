@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scenario::Wish;
+use super::scenario::{Wish, copied};
 use crate::compose::{Order, Service};
 use crate::engine::fake::{Phase, Record, Witness, World};
 use crate::engine::{Container, Health, State};
@@ -99,6 +99,31 @@ impl Invariants {
             }
         }
         problems
+    }
+
+    /// Containers that hold something else than they are to hold, and did not write that themselves.
+    pub(super) fn unfilled(&self, world: &World) -> Vec<String> {
+        let records = world.records();
+        let ours = records.values().filter(|record| record.project == self.project && !record.container.one_off);
+        ours.flat_map(|record| self.lacks(record)).collect()
+    }
+
+    /// What a container does not hold of what it is to hold.
+    fn lacks(&self, record: &Record) -> Vec<String> {
+        let wanted = self.terms.get(&record.container.service).into_iter().flat_map(|terms| copied(&terms.service));
+        wanted
+            .filter(|file| !record.rewrites && !record.holds(file))
+            .map(|file| format!("{} does not hold {} as wanted", record.container.id, file.path))
+            .collect()
+    }
+
+    /// Tells if the run has started a container, for the first time, without what it is to hold.
+    fn hurried(&self, world: &World, id: &ContainerId) -> Vec<String> {
+        let ran = |record: &&Record| record.phase != Phase::Created;
+        let records = world.records();
+        let started = records.get(id).filter(ran).filter(|_| self.known.get(id).filter(ran).is_none());
+        let ours = started.filter(|record| !record.container.one_off);
+        ours.map(|record| self.lacks(record)).unwrap_or_default()
     }
 
     /// Volumes that were in use when the run began and are gone, whoever asked for that.
@@ -206,6 +231,7 @@ impl Witness for Invariants {
         if self.touches_others(world, id) {
             problems.push(format!("I3: {id} is none of the project's considered services' containers"));
         }
+        problems.extend(self.hurried(world, id).into_iter().map(|lack| format!("files: {lack}, and runs")));
         problems.extend(self.lost(world).into_iter().map(|volume| format!("data: the volume {volume} is gone")));
         for (name, terms) in &self.terms {
             let tolls = match terms.service.update.order {

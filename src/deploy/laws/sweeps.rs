@@ -66,6 +66,13 @@ fn upgrade(name: &'static str, part: Part) -> Scenario {
     Scenario::update(name, old, new).handing_down()
 }
 
+/// From one content of a single service's files to the next.
+fn refill(name: &'static str, part: Part) -> Scenario {
+    let old = Wish::new([part]);
+    let new = old.clone().holding("new");
+    Scenario::update(name, old, new).handing_down()
+}
+
 macro_rules! sweeps {
     ($($name:ident: $scenario:expr;)*) => {
         $(
@@ -119,6 +126,21 @@ sweeps! {
     with_volumes_start_first: upgrade("2 start-first, volumes", web().start_first().replicas(2).volume("/data"));
 
     with_volumes_stop_first: upgrade("2 stop-first, volumes", web().replicas(2).parallelism(None).volume("/data"));
+
+    with_a_config_start_first: refill("2 start-first, config", web().start_first().replicas(2).file("motd", "old"));
+
+    with_a_config_stop_first: refill("1 stop-first, config", web().file("motd", "old"));
+
+    with_two_files_and_volume: refill(
+        "1 stop-first, config, secret, volume",
+        web().file("motd", "old").file("key", "old").volume("/data"),
+    );
+
+    with_another_version_and_config: {
+        let old = Wish::new([web().start_first().file("motd", "old")]);
+        let new = old.at("v2").holding("new");
+        Scenario::update("1 start-first, other version and config", old, new).handing_down()
+    };
 
     with_container_name: upgrade("1 stop-first, container_name", web().container_name("the-web"));
 
