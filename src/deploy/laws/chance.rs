@@ -67,6 +67,7 @@ struct Draft {
     replicas: Option<u32>,
     parallelism: Option<usize>,
     drain: Duration,
+    monitor: Option<Duration>,
     two_networks: bool,
     publishes_ports: bool,
     volume: bool,
@@ -165,6 +166,7 @@ impl Draft {
             .replicas(self.replicas)
             .parallelism(self.parallelism)
             .drain(Drain::fixed(self.drain))
+            .monitor(self.monitor)
             .on_failure(self.action);
         let part = match self.nature {
             Nature::Checked => part,
@@ -269,14 +271,15 @@ fn draft() -> impl Strategy<Value = Draft> {
     let order = select(vec![Order::StartFirst, Order::StopFirst]);
     let replicas = proptest::option::weighted(0.8, 0..5_u32);
     let parallelism = select(vec![Some(1), Some(2), Some(3), None]);
-    let drain = select(vec![Duration::ZERO, seconds(1)]);
+    let times =
+        (select(vec![Duration::ZERO, seconds(1)]), select(vec![None, None, Some(seconds(4)), Some(seconds(20))]));
     let action = select(vec![FailureAction::Pause, FailureAction::Rollback, FailureAction::Continue]);
     let containers = proptest::collection::vec(container(), 0..6);
     let filling = (select(CONTENTS.to_vec()), proptest::bool::weighted(0.2));
     let filling = filling.prop_map(|(content, rewrites)| Filling { content, rewrites });
     let flags = (any::<bool>(), proptest::bool::weighted(0.2), any::<bool>(), proptest::option::of(filling));
-    (nature, order, replicas, parallelism, drain, action, containers, flags).prop_map(
-        |(nature, order, replicas, parallelism, drain, action, containers, flags)| {
+    (nature, order, replicas, parallelism, times, action, containers, flags).prop_map(
+        |(nature, order, replicas, parallelism, (drain, monitor), action, containers, flags)| {
             let (two_networks, publishes_ports, volume, files) = flags;
             Draft {
                 nature,
@@ -284,6 +287,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 replicas,
                 parallelism,
                 drain,
+                monitor,
                 two_networks,
                 publishes_ports: publishes_ports && nature != Nature::OneShot,
                 volume,

@@ -330,6 +330,13 @@ impl Part {
         self
     }
 
+    /// Watches what has come in for so long.
+    pub(super) fn monitor(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.service.update.monitor = window.into();
+        self.service.rollback.monitor = self.service.update.monitor;
+        self
+    }
+
     /// Changes the update policy.
     pub(super) fn updating(mut self, change: impl FnOnce(&mut UpdatePolicy)) -> Self {
         change(&mut self.service.update);

@@ -87,7 +87,7 @@ impl Trial {
     pub(super) async fn run(&mut self, wish: &Wish, fault: Option<Fault>) -> Lawful<Ran> {
         self.disturbed |= fault.is_some();
         let cancel = Cancel::new();
-        let invariants = Invariants::new(&self.world, wish);
+        let invariants = Invariants::new(&self.world, wish, cancel.clone());
         let fake = Fake::new(self.world.clone(), fault, self.news, cancel.clone(), Box::new(invariants.clone()));
         let wish = Rc::new(wish.clone());
         let compose = FakeCompose::new(fake.clone(), wish.clone());

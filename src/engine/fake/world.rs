@@ -256,6 +256,11 @@ impl Record {
         matches!(self.phase, Phase::Started(since) if self.behaviour.is_ready(now.saturating_sub(since)))
     }
 
+    /// Whether it did a service's work since it was started, and does not any more, by its own doing.
+    pub(crate) fn has_fallen(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::Started(since) if self.behaviour.has_fallen(now.saturating_sub(since)))
+    }
+
     pub(super) fn start(&mut self, now: Duration) -> Result<()> {
         match self.observe(now).state {
             State::Running | State::Restarting => Ok(()),
