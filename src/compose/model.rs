@@ -25,6 +25,10 @@ const COMPLETED: &str = "service_completed_successfully";
 /// Each release takes some kilobytes on the engine.
 const MOST_RELEASES: usize = 100;
 
+/// The two blocks of a policy.
+const UPDATE: &str = "update_config";
+const ROLLBACK: &str = "rollback_config";
+
 /// What is wrong with a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -146,10 +150,10 @@ fn service(
     let binds = binds(&wire.volumes);
     let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
-    let update = policy(name, "update_config", deploy.update_config)?;
+    let update = policy(name, UPDATE, deploy.update_config)?;
     // Not the default of the specification: what overlaps on the way there overlaps on the way back.
     let same_order = deploy.rollback_config.as_ref().is_none_or(|rollback| rollback.order.is_none());
-    let mut rollback = policy(name, "rollback_config", deploy.rollback_config)?;
+    let mut rollback = policy(name, ROLLBACK, deploy.rollback_config)?;
     if same_order {
         rollback.order = update.order;
     }
@@ -298,12 +302,20 @@ fn policy(service: &ServiceName, block: &str, wire: Option<wire::UpdatePolicy>) 
     let failure_action = match wire.failure_action.as_deref() {
         None | Some("" | "pause") => FailureAction::Pause,
         Some("continue") => FailureAction::Continue,
-        Some("rollback") => FailureAction::Rollback,
-        Some(other) => {
+        Some("rollback") if block == UPDATE => FailureAction::Rollback,
+        Some(other) if block == UPDATE => {
             let problem = format!("`{other}` is none of `pause`, `continue`, `rollback`");
             return Err(invalid("failure_action", problem));
         }
+        Some(other) => {
+            return Err(invalid("failure_action", format!("`{other}` is neither `pause` nor `continue`")));
+        }
     };
+    let max_failure_ratio = wire.max_failure_ratio.unwrap_or_default();
+    if !(0.0..=1.0).contains(&max_failure_ratio) {
+        let problem = format!("`{max_failure_ratio}` is not a share between 0 and 1, such as `0.3`");
+        return Err(invalid("max_failure_ratio", problem));
+    }
     Ok(UpdatePolicy {
         order,
         parallelism: match wire.parallelism {
@@ -314,7 +326,7 @@ fn policy(service: &ServiceName, block: &str, wire: Option<wire::UpdatePolicy>) 
         delay: time("delay", wire.delay)?.unwrap_or_default(),
         monitor: time("monitor", wire.monitor)?,
         failure_action,
-        max_failure_ratio: wire.max_failure_ratio.unwrap_or_default(),
+        max_failure_ratio,
     })
 }
 
@@ -663,11 +675,19 @@ mod tests {
 
     #[test]
     fn names_key_and_value_of_a_wrong_policy() {
-        let error = only_service("deploy:\n  update_config:\n    order: middle-first").expect_err("wrong");
-        assert_eq!(
-            error.to_string(),
-            "services.web.deploy.update_config.order: `middle-first` is neither `stop-first` nor `start-first`"
-        );
+        for (block, key, value, message) in [
+            ("update_config", "order", "middle-first", "`middle-first` is neither `stop-first` nor `start-first`"),
+            ("update_config", "failure_action", "explode", "`explode` is none of `pause`, `continue`, `rollback`"),
+            ("rollback_config", "failure_action", "rollback", "`rollback` is neither `pause` nor `continue`"),
+            ("update_config", "max_failure_ratio", "1.5", "`1.5` is not a share between 0 and 1, such as `0.3`"),
+            ("rollback_config", "max_failure_ratio", "-0.5", "`-0.5` is not a share between 0 and 1, such as `0.3`"),
+            ("update_config", "max_failure_ratio", ".nan", "`NaN` is not a share between 0 and 1, such as `0.3`"),
+            ("update_config", "delay", "-1s", "`-1s` is not a duration such as `10s`"),
+            ("rollback_config", "monitor", "soon", "`soon` is not a duration such as `10s`"),
+        ] {
+            let error = only_service(&format!("deploy: {{{block}: {{{key}: {value}}}}}")).expect_err("wrong");
+            assert_eq!(error.to_string(), format!("services.web.deploy.{block}.{key}: {message}"));
+        }
     }
 
     #[test]

@@ -101,6 +101,7 @@ async fn until_final<E: Engine>(
     loop {
         let mut containers = context.engine.containers(context.project).await.map_err(Unmet::Engine)?;
         containers.retain(|it| !it.one_off && it.service == *other && it.state != State::Created);
+        containers.retain(|it| !context.aside.borrow().contains(&it.id));
         containers.sort_by_key(|container| (container.number, container.id.clone()));
         match judge(other, condition, &containers) {
             Verdict::Holds => return Ok(()),

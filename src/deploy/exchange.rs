@@ -2,13 +2,15 @@
 //!
 //! An [`Exchange`] works in both directions: an update exchanges old for new, a rollback new for old. Until the incoming
 //! container is ready, a failure is undone: it is removed, and the outgoing one serves, still or again. From then on
-//! there is no way back, only forward: what cannot be finished is left for the next run.
+//! there is no way back, only forward: what cannot be finished is left for the next run. But where the policy has a
+//! `monitor`, a finished exchange is watched for so long, and undone all the same if the incoming container fails.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::condition::{can_be_steered, is_serving};
 use super::hooks::Runner;
@@ -21,11 +23,14 @@ use crate::cancel::Cancel;
 use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Order, Service};
 use crate::engine::{self, Container, Engine, State};
-use crate::names::{ProjectName, ServiceName};
+use crate::names::{ContainerId, ProjectName, ServiceName};
 use crate::report::{Event, Reporter, Step};
 
 /// Lines of output shown of a container that has failed.
 pub(super) const EVIDENCE_LINES: usize = 20;
+
+/// What is wrong with a container that has done its work although it was to run on.
+const ENDED: &str = "ended by itself, unlike the container it was to replace";
 
 /// What all exchanges of a run share.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Context<'a, E> {
     pub(super) launcher: &'a dyn Launch,
     /// Services whose turn has ended badly: there is nothing of them to wait for.
     pub(super) failed: RefCell<BTreeSet<ServiceName>>,
+    /// Old containers that are stopped and kept until their successors are proven: nobody waits for them.
+    pub(super) aside: RefCell<BTreeSet<ContainerId>>,
     /// The dependencies that are waited for; all if `None`.
     pub(super) awaited: Option<&'a BTreeSet<ServiceName>>,
     pub(super) hub: &'a Hub,
@@ -63,6 +70,15 @@ pub(super) struct Exchange<'a, E> {
     /// Whether the files name the service's container.
     pub(super) fixed_name: bool,
 }
+
+// By hand: an engine need not be copied for this.
+impl<E> Clone for Exchange<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Exchange<'_, E> {}
 
 /// A container in an exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,31 +133,48 @@ pub(super) enum Failed {
 }
 
 impl<E: Engine> Exchange<'_, E> {
-    /// Exchanges one container for another; either may be missing.
-    pub(super) async fn run(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
+    /// Exchanges one container for another; either may be missing. Returns when the incoming one was started, if it is
+    /// there to stay.
+    pub(super) async fn run(
+        &self,
+        outgoing: Option<&Member>,
+        incoming: Option<&Member>,
+    ) -> Result<Option<Instant>, Failed> {
         match self.policy.order {
             Order::StartFirst => self.start_first(outgoing, incoming).await,
             Order::StopFirst => self.stop_first(outgoing, incoming).await,
         }
     }
 
-    async fn start_first(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
-        if let Some(incoming) = incoming
-            && let Err(failed) = self.bring_in(incoming, self.context.cancel).await
-        {
-            if !incoming.stays_after(&failed) {
-                self.show_failure(incoming, &failed).await;
-                self.discard(incoming).await;
+    async fn start_first(
+        &self,
+        outgoing: Option<&Member>,
+        incoming: Option<&Member>,
+    ) -> Result<Option<Instant>, Failed> {
+        let mut started = None;
+        if let Some(incoming) = incoming {
+            match self.bring_in(incoming, self.context.cancel).await {
+                Ok(since) => started = since,
+                Err(failed) => {
+                    if !incoming.stays_after(&failed) {
+                        self.show_failure(incoming, &failed).await;
+                        self.discard(incoming).await;
+                    }
+                    return Err(failed);
+                }
             }
-            return Err(failed);
         }
-        match outgoing {
-            Some(outgoing) => self.take_out(outgoing).await.map_err(Failed::Unfinished),
-            None => Ok(()),
+        if let Some(outgoing) = outgoing {
+            self.take_out(outgoing).await.map_err(Failed::Unfinished)?;
         }
+        Ok(started)
     }
 
-    async fn stop_first(&self, outgoing: Option<&Member>, incoming: Option<&Member>) -> Result<(), Failed> {
+    async fn stop_first(
+        &self,
+        outgoing: Option<&Member>,
+        incoming: Option<&Member>,
+    ) -> Result<Option<Instant>, Failed> {
         if let Some(outgoing) = outgoing
             && let Err(error) = self.take_out(outgoing).await
         {
@@ -151,13 +184,16 @@ impl<E: Engine> Exchange<'_, E> {
             self.restore(outgoing).await?;
             return Err(Failed::Undone(error));
         }
-        let Some(incoming) = incoming else { return Ok(()) };
+        let Some(incoming) = incoming else { return Ok(None) };
         let named = self.hand_over(outgoing, incoming).await;
         let brought_in = match named {
             Ok(()) => self.bring_in(incoming, self.context.cancel).await,
             Err(error) => Err(Failed::Undone(error)),
         };
-        let Err(failed) = brought_in else { return Ok(()) };
+        let failed = match brought_in {
+            Ok(started) => return Ok(started),
+            Err(failed) => failed,
+        };
         let stays = incoming.stays_after(&failed);
         if !stays {
             self.show_failure(incoming, &failed).await;
@@ -168,15 +204,73 @@ impl<E: Engine> Exchange<'_, E> {
         if let Some(outgoing) = outgoing
             && (!stays || is_active(&outgoing.container))
         {
-            if let Err(error) = self.hand_over(Some(incoming), outgoing).await {
-                self.warn(&error.to_string());
-            }
-            self.restore(outgoing).await?;
+            self.put_back(outgoing, incoming).await?;
         }
         if !stays {
             self.discard(incoming).await;
         }
         Err(failed)
+    }
+
+    /// Watches what has come in, and was started at `since`, until the policy's `monitor` is over, or until it is `enough`.
+    /// Should it turn out not to be fit, the exchange is undone.
+    pub(super) async fn watch(
+        &self,
+        outgoing: Option<&Member>,
+        incoming: &Member,
+        since: Instant,
+        enough: &CancellationToken,
+    ) -> Result<(), Failed> {
+        let Some(window) = self.policy.monitor else { return Ok(()) };
+        let context = self.context;
+        let remaining = window.saturating_sub(since.elapsed());
+        if !remaining.is_zero() {
+            self.step(incoming, Step::Watched { remaining });
+        }
+        let events = context.hub.subscribe(&incoming.container.id);
+        let watched = tokio::select! {
+            watched = ready::watch(context.engine, &incoming.container, events, since + window, context.cancel) => watched,
+            () = enough.cancelled() => return Ok(()),
+        };
+        let failed = match watched {
+            Ok(true) if !incoming.may_complete => Failed::Unfit(ENDED.into()),
+            Ok(_) => return Ok(()),
+            Err(Unready::Unfit(reason)) => Failed::Unfit(reason),
+            Err(Unready::Cancelled) => return Err(Failed::Cancelled),
+            Err(Unready::Engine(error)) => return Err(Failed::Unfinished(error)),
+        };
+        self.show_failure(incoming, &failed).await;
+        self.undo(outgoing, incoming).await?;
+        Err(failed)
+    }
+
+    /// Undoes an exchange after which the incoming container was in: the outgoing one serves again, and the other one goes.
+    async fn undo(&self, outgoing: Option<&Member>, incoming: &Member) -> Result<(), Failed> {
+        let now = self.context.engine.container(&incoming.container.id).await.map_err(Failed::Unfinished)?;
+        // One that is gone needs no stopping, just as one that was never started.
+        let incoming = &Member { container: now.unwrap_or_else(|| incoming.container.clone()), ..incoming.clone() };
+        let stopped = match (self.policy.order, outgoing) {
+            (Order::StartFirst, Some(outgoing)) => {
+                self.restore(outgoing).await?;
+                self.take_out(incoming).await
+            }
+            (Order::StopFirst, Some(outgoing)) => {
+                let stopped = self.take_out(incoming).await;
+                self.put_back(outgoing, incoming).await?;
+                stopped
+            }
+            (_, None) => self.take_out(incoming).await,
+        };
+        self.discard(incoming).await;
+        stopped.map_err(Failed::Unfinished)
+    }
+
+    /// Puts the outgoing container in the place of the incoming one, which does not run any more.
+    async fn put_back(&self, outgoing: &Member, incoming: &Member) -> Result<(), Failed> {
+        if let Err(error) = self.hand_over(Some(incoming), outgoing).await {
+            self.warn(&error.to_string());
+        }
+        self.restore(outgoing).await
     }
 
     /// Stops a container and starts it again, which is not to be interrupted. Whatever goes wrong, it ends up started.
@@ -191,8 +285,9 @@ impl<E: Engine> Exchange<'_, E> {
         stopped.map_err(Failed::Undone)
     }
 
-    /// Starts a container, waits until it is ready, and publishes it.
-    async fn bring_in(&self, member: &Member, cancel: &Cancel) -> Result<(), Failed> {
+    /// Starts a container, waits until it is ready, and publishes it. Returns when it was started, unless it has done its
+    /// work.
+    async fn bring_in(&self, member: &Member, cancel: &Cancel) -> Result<Option<Instant>, Failed> {
         let id = &member.container.id;
         let context = self.context;
         let healthcheck = member.container.healthcheck.is_some();
@@ -203,7 +298,6 @@ impl<E: Engine> Exchange<'_, E> {
         let limit = ready::deadline(&member.container, context.wait_timeout, settle);
         let events = context.hub.subscribe(id);
         self.step(member, Step::Starting);
-        let begin = Instant::now();
         let started = if member.was_in() { Ok(()) } else { context.engine.start(id).await };
         match started {
             Ok(()) => {}
@@ -213,6 +307,8 @@ impl<E: Engine> Exchange<'_, E> {
             }
             Err(error) => return Err(Failed::Undone(error)),
         }
+        // Not from before: the engine may have taken its time, in which the container did not run.
+        let begin = Instant::now();
         let ready = async {
             let hooks_took = self.post_start(member, cancel).await?;
             self.step(member, if works { Step::Working } else { Step::Waiting { healthcheck, deadline: limit } });
@@ -223,16 +319,19 @@ impl<E: Engine> Exchange<'_, E> {
             Ok(false) => self.step(member, Step::Ready { took: begin.elapsed() }),
             Ok(true) if member.may_complete => {
                 self.step(member, Step::Completed);
-                return Ok(());
+                return Ok(None);
             }
-            Ok(true) => return Err(Failed::Unfit("ended by itself, unlike the container it was to replace".into())),
+            Ok(true) => return Err(Failed::Unfit(ENDED.into())),
             Err(Unready::Unfit(reason)) => return Err(Failed::Unfit(reason)),
             Err(Unready::Cancelled) => return Err(Failed::Cancelled),
             Err(Unready::Engine(error)) => return Err(Failed::Undone(error)),
         }
         // An earlier run may have left it withdrawn even if this one does not steer.
         let published = !self.steers && member.container.networks == member.home;
-        if published { Ok(()) } else { self.publish(member).await.map_err(Failed::Undone) }
+        if !published {
+            self.publish(member).await.map_err(Failed::Undone)?;
+        }
+        Ok(Some(begin))
     }
 
     /// Gives a container the name that the files give to the only container of its service, before it starts: it may need
@@ -377,7 +476,7 @@ impl<E: Engine> Exchange<'_, E> {
     async fn bring_back(&self, member: &Member) -> Result<(), Failed> {
         // Whoever interrupts wants to leave, but not without this.
         match self.bring_in(member, &Cancel::new()).await {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(Failed::Unfit(reason)) => {
                 // It is all there is: let traffic reach it however unwell it is.
                 let published = self.publish(member).await;

@@ -2,13 +2,15 @@
 //! users who interrupt or kill at any call.
 //!
 //! While a run goes on, [`invariants`] are checked after every single change; what has to be true at its end is checked
-//! by [`trial`]. Four kinds of tests put runs on trial: [`sweeps`] spoil every call of some typical deployments in every
-//! way, [`bad_versions`] deploy what cannot work, [`conditions`] what cannot begin, and [`chance`] makes up deployments, and plans, at random.
+//! by [`trial`]. Five kinds of tests put runs on trial: [`sweeps`] spoil every call of some typical deployments in every
+//! way, [`bad_versions`] deploy what cannot work, [`conditions`] what cannot begin, [`contents`] nothing but other contents
+//! of configs and secrets, and [`chance`] makes up deployments, and plans, at random.
 
 mod bad_versions;
 mod chance;
 mod compose;
 mod conditions;
+mod contents;
 mod invariants;
 mod scenario;
 mod sweeps;

@@ -30,6 +30,7 @@ mod roll;
 mod succession;
 mod traffic;
 mod turns;
+mod update;
 mod volumes;
 mod watch;
 
@@ -334,6 +335,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             engine: self.engine,
             project: &name,
             failed: RefCell::default(),
+            aside: RefCell::default(),
             launcher: &launcher,
             awaited: (self.request.no_dependencies && !named.is_empty()).then_some(&named),
             hub: &hub,

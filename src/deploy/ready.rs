@@ -1,7 +1,7 @@
 //! When a started container is fit for work.
 //!
-//! [`judge`] is the verdict on one observation, a pure function; [`wait`] observes until there is a final one. With a
-//! healthcheck, it decides. Without one, a container is ready when it has run for a while without a restart. One that
+//! [`judge`] is the verdict on one observation, a pure function; [`wait`] observes until there is a final one, and
+//! [`watch`] whether it stays so for a while. With a healthcheck, it decides. Without one, a container is ready when it has run for a while without a restart. One that
 //! may end (restart policy `no` or `on-failure`) and ended with 0 has done its work.
 
 use std::time::Duration;
@@ -92,14 +92,9 @@ pub(super) async fn wait<E: Engine>(
     cancel: &Cancel,
 ) -> Result<bool, Unready> {
     let end = since + deadline;
-    // One that runs already may have had a bad day long ago.
-    let restarts = if before.state == State::Running { before.restarts } else { 0 };
     loop {
-        let container = engine.container(&before.id).await.map_err(Unready::Engine)?;
-        let Some(container) = container else {
-            return Err(Unready::Unfit("was removed by someone else".into()));
-        };
-        match judge(&container, restarts, since.elapsed(), settle) {
+        let container = look(engine, before).await?;
+        match judge(&container, former_restarts(before), since.elapsed(), settle) {
             Verdict::Ready => return Ok(false),
             Verdict::Completed => return Ok(true),
             Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
@@ -120,6 +115,43 @@ pub(super) async fn wait<E: Engine>(
             () = cancel.requested() => return Err(Unready::Cancelled),
         }
     }
+}
+
+/// Watches a container that was ready, as last observed before its start, until a time: does it stay fit (`false`), or
+/// complete (`true`)? It is looked at once in any case.
+pub(super) async fn watch<E: Engine>(
+    engine: &E,
+    before: &Container,
+    mut events: Subscription,
+    end: Instant,
+    cancel: &Cancel,
+) -> Result<bool, Unready> {
+    loop {
+        match judge(&look(engine, before).await?, former_restarts(before), Duration::ZERO, FOREVER) {
+            Verdict::Completed => return Ok(true),
+            Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
+            Verdict::Ready | Verdict::Waiting => {}
+        }
+        let now = Instant::now();
+        if now >= end {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = events.changed() => {}
+            () = sleep_until((now + LOOK).min(end)) => {}
+            () = cancel.requested() => return Err(Unready::Cancelled),
+        }
+    }
+}
+
+async fn look<E: Engine>(engine: &E, before: &Container) -> Result<Container, Unready> {
+    let container = engine.container(&before.id).await.map_err(Unready::Engine)?;
+    container.ok_or_else(|| Unready::Unfit("was removed by someone else".into()))
+}
+
+/// How often the engine had restarted a container before: one that runs already may have had a bad day long ago.
+fn former_restarts(before: &Container) -> u64 {
+    if before.state == State::Running { before.restarts } else { 0 }
 }
 
 #[cfg(test)]

@@ -324,11 +324,23 @@ impl Engine for Fake {
     }
 
     async fn write_file(&self, id: &ContainerId, file: &File) -> Result<()> {
-        self.write(format!("write {} in {id}", file.path), id, |_| Ok(())).await
+        let effect = |world: &World| {
+            let now = world.now();
+            world.change(id, |record| {
+                record.write(file, now);
+                Ok(())
+            })
+        };
+        self.write(format!("write {} in {id}", file.path), id, effect).await
     }
 
-    async fn read_file(&self, id: &ContainerId, path: &str, _limit: usize) -> Result<Option<Found>> {
-        self.read(format!("read {path} in {id}"), |_| None).await
+    async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
+        self.read(format!("read {path} in {id}"), |world| {
+            let mut found = world.records().get(id)?.files.get(path)?.clone();
+            found.content = found.content.filter(|content| content.0.len() <= limit);
+            Some(found)
+        })
+        .await
     }
 
     async fn lacking(&self, _: &BTreeSet<String>) -> Result<BTreeSet<String>> {

@@ -181,6 +181,7 @@ fn step(step: &Step<'_>) -> Value {
         Step::HookFailed { hook, code } => json!({ "step": "hook_failed", "hook": hook, "code": code }),
         Step::Ready { took } => json!({ "step": "ready", "took_ms": milliseconds(*took) }),
         Step::Completed => json!({ "step": "completed" }),
+        Step::Watched { remaining } => json!({ "step": "watched", "remaining_ms": milliseconds(*remaining) }),
         Step::Published => json!({ "step": "published" }),
         Step::Withdrawn => json!({ "step": "withdrawn" }),
         Step::Draining => json!({ "step": "draining" }),

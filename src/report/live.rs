@@ -144,7 +144,8 @@ impl Update {
                 self.failed += 1;
             }
             Step::Restored => self.set(container, None, now),
-            Step::Hook { .. }
+            Step::Watched { .. }
+            | Step::Hook { .. }
             | Step::HookFailed { .. }
             | Step::Published
             | Step::Withdrawn

@@ -159,6 +159,11 @@ pub enum Step<'a> {
     },
     /// It has done its work and ended well.
     Completed,
+    /// It serves, and is watched on while others are updated.
+    Watched {
+        /// For how long.
+        remaining: Duration,
+    },
     /// The service's names lead to it.
     Published,
     /// The service's names lead to it no longer.

@@ -58,6 +58,7 @@ pub(super) fn step(step: &Step<'_>) -> String {
         Step::HookFailed { hook, code } => format!("{} ended with code {code}", safe(hook)),
         Step::Ready { took } => format!("ready after {}", duration::format(*took)),
         Step::Completed => "completed".to_owned(),
+        Step::Watched { remaining } => format!("watched for another {}", duration::format(*remaining)),
         Step::Published => "published".to_owned(),
         Step::Withdrawn => "withdrawn".to_owned(),
         Step::Draining => "draining".to_owned(),

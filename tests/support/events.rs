@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -48,6 +48,22 @@ impl EventLog {
         };
         thread::spawn(move || listener.listen(stdout, &events));
         log
+    }
+
+    /// Ends the log. Returns all that has happened up to now: the engine is made to tell of something that comes after it.
+    pub(crate) fn end(self, project: &Project) -> Vec<Event> {
+        let mark = format!("{}-mark", project.name());
+        project.docker(&["network", "create", &mark]).success();
+        project.docker(&["network", "rm", &mark]).success();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let events = self.between(0.0, f64::INFINITY);
+            if events.iter().any(|event| event.what.starts_with("network destroy")) {
+                return events;
+            }
+            assert!(Instant::now() < deadline, "the engine should tell of the end of {mark}: {events:#?}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What happened between two times, in seconds since the Unix epoch.

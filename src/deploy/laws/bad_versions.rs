@@ -40,6 +40,12 @@ pub(super) const BADNESSES: [Badness; 12] = {
     ]
 };
 
+/// What seems good at first.
+const FALLING: [Badness; 2] = [
+    Badness { behaviour: Behaviour::falling_ill(seconds(2), seconds(60)), restart: RestartPolicy::No },
+    Badness { behaviour: Behaviour::falling_down(seconds(2), seconds(60)), restart: RestartPolicy::UnlessStopped },
+];
+
 /// A version of which the first `good` replicas are good, and all further ones bad.
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -67,17 +73,19 @@ async fn deploy(case: Case, change: impl FnOnce(Part) -> Part) -> Lawful<(Option
     Ok((ran.kind(), replaced))
 }
 
-/// All cases there are.
-fn cases() -> impl Iterator<Item = Case> {
+/// All cases there are with some kinds of badness.
+fn cases(badnesses: &[Badness]) -> impl Iterator<Item = Case> {
     let orders = [Order::StartFirst, Order::StopFirst].into_iter();
     let replicas = orders.flat_map(|order| (1..=3).map(move |replicas| (order, replicas)));
     let good = replicas.flat_map(|(order, replicas)| (0..replicas as usize).map(move |good| (order, replicas, good)));
-    good.flat_map(|(order, replicas, good)| BADNESSES.map(|badness| Case { order, replicas, good, badness }))
+    good.flat_map(move |(order, replicas, good)| {
+        badnesses.iter().map(move |&badness| Case { order, replicas, good, badness })
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn pausing_keeps_the_good_replicas() -> Lawful<()> {
-    for case in cases() {
+    for case in cases(&BADNESSES) {
         let kind = if case.good == 0 { Kind::RolledBack } else { Kind::Incomplete };
         assert_eq!(deploy(case, |part| part).await?, (Some(kind), case.good), "{case:?}");
     }
@@ -86,7 +94,7 @@ async fn pausing_keeps_the_good_replicas() -> Lawful<()> {
 
 #[tokio::test(start_paused = true)]
 async fn rolling_back_takes_the_good_replicas_back() -> Lawful<()> {
-    for case in cases() {
+    for case in cases(&BADNESSES) {
         for parallelism in [Some(1), Some(2), None] {
             let change = |part: Part| part.on_failure(FailureAction::Rollback).parallelism(parallelism);
             assert_eq!(deploy(case, change).await?, (Some(Kind::RolledBack), 0), "{case:?}");
@@ -96,19 +104,37 @@ async fn rolling_back_takes_the_good_replicas_back() -> Lawful<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_falls_while_it_is_watched_has_failed() -> Lawful<()> {
+    for case in cases(&FALLING) {
+        for (action, replaced) in
+            [(FailureAction::Pause, case.good), (FailureAction::Continue, case.good), (FailureAction::Rollback, 0)]
+        {
+            let kind = if replaced == 0 { Kind::RolledBack } else { Kind::Incomplete };
+            let change = |part: Part| part.on_failure(action).monitor(seconds(90));
+            assert_eq!(deploy(case, change).await?, (Some(kind), replaced), "{case:?}, {action:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_few_bad_replicas_can_be_put_up_with() -> Lawful<()> {
-    let case = |ratio| {
-        let part = Part::new("web").start_first().replicas(4).updating(|update| update.max_failure_ratio = ratio);
+    use FailureAction::{Pause, Rollback};
+    let case = |ratio, action| {
+        let part = Part::new("web").start_first().replicas(4).on_failure(action);
+        let part = part.updating(|update| update.max_failure_ratio = ratio);
         let old = Wish::new([part.clone()]);
         let (good, bad) = (Behaviour::healthy(seconds(2)), Behaviour::unhealthy(seconds(2)));
         Scenario::update("a bad one among good ones", old, Wish::new([part.version("v2").behaving([good, bad, good])]))
     };
-    for (ratio, replaced) in [(0.0, 1), (0.2, 1), (0.25, 3), (1.0, 3)] {
-        let scenario = case(ratio);
+    let rows =
+        [(0.0, Pause, 1), (0.2, Pause, 1), (0.25, Pause, 3), (1.0, Pause, 3), (0.2, Rollback, 0), (0.25, Rollback, 3)];
+    for (ratio, action, replaced) in rows {
+        let scenario = case(ratio, action);
         let mut trial = Trial::new(&scenario);
         let ran = trial.run(&scenario.new, None).await?;
-        trial
-            .demand(ran.invariants.replaced(&trial.world).len() == replaced, &format!("{ratio} replaces {replaced}"))?;
+        let law = format!("{ratio}, {action:?} replaces {replaced}");
+        trial.demand(ran.invariants.replaced(&trial.world).len() == replaced, &law)?;
     }
     Ok(())
 }

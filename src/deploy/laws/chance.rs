@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::bad_versions::{BADNESSES, Badness};
-use super::scenario::{Mess, Part, Scenario, Wish, seconds};
+use super::scenario::{Mess, Part, Scenario, Wish, copied, seconds};
 use super::sweeps::faults;
 use super::trial::{Lawful, Trial};
 use crate::compose::Order;
@@ -21,6 +21,9 @@ use crate::names::ContainerId;
 
 /// The versions that containers may be of; the second one is deployed.
 const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+/// What containers may hold.
+const CONTENTS: [&str; 2] = ["old", "new"];
 
 /// A deployment, in few words: what proptest prints when a law does not hold.
 #[derive(Clone, Debug)]
@@ -64,11 +67,22 @@ struct Draft {
     replicas: Option<u32>,
     parallelism: Option<usize>,
     drain: Duration,
+    monitor: Option<Duration>,
     two_networks: bool,
     publishes_ports: bool,
     volume: bool,
+    files: Option<Filling>,
     action: FailureAction,
     containers: Vec<ContainerDraft>,
+}
+
+/// A config and a secret.
+#[derive(Clone, Copy, Debug)]
+struct Filling {
+    /// What is deployed holds; the old version holds the first of [`CONTENTS`].
+    content: &'static str,
+    /// Whether containers write to them themselves.
+    rewrites: bool,
 }
 
 /// What a service's containers do when all is well.
@@ -86,6 +100,7 @@ struct ContainerDraft {
     version: &'static str,
     condition: Condition,
     connection: Connection,
+    holds: &'static str,
     stop_code: i64,
 }
 
@@ -134,6 +149,11 @@ impl Sketch {
             })
             .collect();
         let mut new = old.at("v2");
+        for (name, draft) in drafts() {
+            if let Some(Filling { content, .. }) = draft.files {
+                new = new.filling(name, content);
+            }
+        }
         new.request.force_recreate = self.forced;
         Scenario::update("made up", old, new).from(containers).news(self.news).leniently()
     }
@@ -146,6 +166,7 @@ impl Draft {
             .replicas(self.replicas)
             .parallelism(self.parallelism)
             .drain(Drain::fixed(self.drain))
+            .monitor(self.monitor)
             .on_failure(self.action);
         let part = match self.nature {
             Nature::Checked => part,
@@ -153,6 +174,11 @@ impl Draft {
             Nature::OneShot => part.one_shot(),
         };
         let part = if self.publishes_ports { part.publishing_ports() } else { part };
+        let part = match self.files {
+            Some(Filling { rewrites: true, .. }) => part.rewriting(),
+            _ => part,
+        };
+        let part = if self.files.is_some() { part.file("motd", CONTENTS[0]).file("key", CONTENTS[0]) } else { part };
         let part = if self.volume { part.volume("/data") } else { part };
         if self.two_networks { part.network("shop_back", "backend") } else { part }
     }
@@ -163,6 +189,15 @@ impl ContainerDraft {
         let name = crate::names::ServiceName::new(name);
         let mut record = wish.at(self.version).make(&name, self.number, 0, world);
         record.stop_code = self.stop_code;
+        // The run that has made a container may have been cut off before the first, or the last, of its files.
+        let held = if self.condition == Condition::Created { self.number as usize % 3 } else { usize::MAX };
+        let wanted = wish.clone().holding(self.holds);
+        for file in copied(&wanted.project.services[&name]).take(held) {
+            record.write(&file, World::BEGIN.saturating_sub(seconds(10_000)));
+        }
+        if self.condition != Condition::Created {
+            record.rewrite(World::BEGIN.saturating_sub(seconds(10_000)));
+        }
         let started = Phase::started_ago(seconds(10_000));
         let record = match self.condition {
             Condition::Created => record,
@@ -218,12 +253,14 @@ fn container() -> impl Strategy<Value = ContainerDraft> {
         Connection::Detached,
     ]);
     let version = select(VERSIONS.to_vec());
-    (1..8_u32, version, condition, connection, select(vec![0, 0, 143])).prop_map(
-        |(number, version, condition, connection, stop_code)| ContainerDraft {
+    let holds = select(CONTENTS.to_vec());
+    (1..8_u32, version, condition, connection, holds, select(vec![0, 0, 143])).prop_map(
+        |(number, version, condition, connection, holds, stop_code)| ContainerDraft {
             number,
             version,
             condition,
             connection,
+            holds,
             stop_code,
         },
     )
@@ -234,21 +271,27 @@ fn draft() -> impl Strategy<Value = Draft> {
     let order = select(vec![Order::StartFirst, Order::StopFirst]);
     let replicas = proptest::option::weighted(0.8, 0..5_u32);
     let parallelism = select(vec![Some(1), Some(2), Some(3), None]);
-    let drain = select(vec![Duration::ZERO, seconds(1)]);
+    let times =
+        (select(vec![Duration::ZERO, seconds(1)]), select(vec![None, None, Some(seconds(4)), Some(seconds(20))]));
     let action = select(vec![FailureAction::Pause, FailureAction::Rollback, FailureAction::Continue]);
     let containers = proptest::collection::vec(container(), 0..6);
-    let flags = (any::<bool>(), proptest::bool::weighted(0.2), any::<bool>());
-    (nature, order, replicas, parallelism, drain, action, containers, flags).prop_map(
-        |(nature, order, replicas, parallelism, drain, action, containers, (two_networks, publishes_ports, volume))| {
+    let filling = (select(CONTENTS.to_vec()), proptest::bool::weighted(0.2));
+    let filling = filling.prop_map(|(content, rewrites)| Filling { content, rewrites });
+    let flags = (any::<bool>(), proptest::bool::weighted(0.2), any::<bool>(), proptest::option::of(filling));
+    (nature, order, replicas, parallelism, times, action, containers, flags).prop_map(
+        |(nature, order, replicas, parallelism, (drain, monitor), action, containers, flags)| {
+            let (two_networks, publishes_ports, volume, files) = flags;
             Draft {
                 nature,
                 order,
                 replicas,
                 parallelism,
                 drain,
+                monitor,
                 two_networks,
                 publishes_ports: publishes_ports && nature != Nature::OneShot,
                 volume,
+                files,
                 action,
                 containers,
             }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scenario::Wish;
+use super::scenario::{Wish, copied};
+use crate::cancel::Cancel;
 use crate::compose::{Order, Service};
 use crate::engine::fake::{Phase, Record, Witness, World};
 use crate::engine::{Container, Health, State};
@@ -20,6 +21,8 @@ pub(super) struct Invariants {
     known: BTreeMap<ContainerId, Record>,
     /// The considered services.
     terms: BTreeMap<ServiceName, Terms>,
+    /// Whether the user has interrupted.
+    cancel: Cancel,
 }
 
 /// What a service may lack while it is updated.
@@ -45,7 +48,7 @@ struct Terms {
 
 impl Invariants {
     /// The invariants of a run that begins now.
-    pub(super) fn new(world: &World, wish: &Wish) -> Self {
+    pub(super) fn new(world: &World, wish: &Wish, cancel: Cancel) -> Self {
         let known = world.records().clone();
         let now = world.now();
         let terms = wish
@@ -64,7 +67,7 @@ impl Invariants {
                 (name, Terms { service, wanted, served })
             })
             .collect();
-        Self { project: wish.project.name.clone(), known, terms }
+        Self { project: wish.project.name.clone(), known, terms, cancel }
     }
 
     /// What is wrong if the run says that it has come to its good end.
@@ -99,6 +102,31 @@ impl Invariants {
             }
         }
         problems
+    }
+
+    /// Containers that hold something else than they are to hold, and did not write that themselves.
+    pub(super) fn unfilled(&self, world: &World) -> Vec<String> {
+        let records = world.records();
+        let ours = records.values().filter(|record| record.project == self.project && !record.container.one_off);
+        ours.flat_map(|record| self.lacks(record)).collect()
+    }
+
+    /// What a container does not hold of what it is to hold.
+    fn lacks(&self, record: &Record) -> Vec<String> {
+        let wanted = self.terms.get(&record.container.service).into_iter().flat_map(|terms| copied(&terms.service));
+        wanted
+            .filter(|file| !record.rewrites && !record.holds(file))
+            .map(|file| format!("{} does not hold {} as wanted", record.container.id, file.path))
+            .collect()
+    }
+
+    /// Tells if the run has started a container, for the first time, without what it is to hold.
+    fn hurried(&self, world: &World, id: &ContainerId) -> Vec<String> {
+        let ran = |record: &Record| record.phase != Phase::Created;
+        let records = world.records();
+        let started = records.get(id).filter(|record| ran(record) && !self.known.get(id).is_some_and(ran));
+        let ours = started.filter(|record| !record.container.one_off);
+        ours.map(|record| self.lacks(record)).unwrap_or_default()
     }
 
     /// Volumes that were in use when the run began and are gone, whoever asked for that.
@@ -188,6 +216,31 @@ impl Invariants {
             .then(|| format!("{name} has {serving} ready, published containers instead of {needed}, {kept} kept aside"))
     }
 
+    /// Tells if containers that served when the run began are gone although too few of the others were watched for as long
+    /// as the policy says. Who interrupts does not wait for that.
+    fn rashness(&self, world: &World, name: &ServiceName, terms: &Terms) -> Option<String> {
+        let window = terms.service.update.monitor.filter(|_| self.cancel.reason().is_none())?;
+        let now = world.now();
+        let records = world.records();
+        let served = |id: &ContainerId| terms.served.iter().any(|record| record.container.id == *id);
+        let is_there = |record: &&Record| {
+            let watched = matches!(record.phase, Phase::Started(since) if now.saturating_sub(since) >= window);
+            served(&record.container.id) || watched && record.is_ready(now) && is_published(record, &terms.service)
+        };
+        let there = records.values().filter(|record| is_of(record, &self.project, name)).filter(is_there).count();
+        let needed = terms.served.iter().filter(|record| record.is_ready(now)).count().min(terms.wanted);
+        (there < needed).then(|| format!("{name} has {there} watched or old containers instead of {needed}"))
+    }
+
+    /// How many containers have come in in the run, and have fallen since.
+    fn fallen(&self, world: &World, name: &ServiceName) -> usize {
+        let now = world.now();
+        let records = world.records();
+        let ours = records.values().filter(|record| is_of(record, &self.project, name) && record.has_fallen(now));
+        ours.filter(|record| !self.known.get(&record.container.id).is_some_and(|known| known.phase != Phase::Created))
+            .count()
+    }
+
     fn touches_others(&self, world: &World, id: &ContainerId) -> bool {
         let records = world.records();
         let record = self.known.get(id).or_else(|| records.get(id));
@@ -206,18 +259,19 @@ impl Witness for Invariants {
         if self.touches_others(world, id) {
             problems.push(format!("I3: {id} is none of the project's considered services' containers"));
         }
+        problems.extend(self.hurried(world, id).into_iter().map(|lack| format!("files: {lack}, and runs")));
         problems.extend(self.lost(world).into_iter().map(|volume| format!("data: the volume {volume} is gone")));
         for (name, terms) in &self.terms {
-            let tolls = match terms.service.update.order {
+            let missed = match terms.service.update.order {
                 // No replica is missed at any time.
-                Order::StartFirst => vec![("I1", Toll::None)],
-                // As many replicas are missed at a time as the user has said, and all of them can be put back.
-                Order::StopFirst => vec![
-                    ("I1", Toll::Replicas(terms.service.update.parallelism.unwrap_or(usize::MAX))),
-                    ("I2", Toll::Kept),
-                ],
+                Order::StartFirst => 0,
+                // As many replicas are missed at a time as the user has said.
+                Order::StopFirst => terms.service.update.parallelism.unwrap_or(usize::MAX),
             };
-            for (law, toll) in tolls {
+            problems.extend(self.rashness(world, name, terms).map(|rashness| format!("monitor: {rashness}")));
+            // Nor can what falls while it is watched be helped at once; but whatever is missed can be put back.
+            let missed = missed.saturating_add(self.fallen(world, name));
+            for (law, toll) in [("I1", Toll::Replicas(missed)), ("I2", Toll::Kept)] {
                 problems.extend(self.lack(world, name, terms, toll).map(|lack| format!("{law}: {lack}")));
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::compose::files::{CopiedFile, Origin};
 use crate::compose::hooks::Hooks;
 use crate::compose::order::{Condition, Dependency};
 use crate::compose::policy::{Drain, FailureAction, UpdatePolicy};
@@ -12,7 +13,7 @@ use crate::compose::pre_start::PreStart;
 use crate::compose::{Exclusive, Order, Project, Service};
 use crate::deploy::{Request, naming};
 use crate::engine::fake::{Behaviour, News, Phase, Record, World};
-use crate::engine::{Attachment, Container, Exec, RestartPolicy, Volume};
+use crate::engine::{Attachment, Container, Content, Exec, File, RestartPolicy, Volume};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName};
 
 /// What there is, and what is wished for.
@@ -56,6 +57,8 @@ pub(super) struct Make {
     pub(super) publishes_ports: bool,
     /// Paths of anonymous volumes.
     pub(super) volumes: Vec<&'static str>,
+    /// Whether they write to their files themselves.
+    pub(super) rewrites: bool,
 }
 
 /// A service with its containers.
@@ -68,6 +71,11 @@ pub(super) struct Part {
 
 pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// The files that a service's containers are given.
+pub(super) fn copied(service: &Service) -> impl Iterator<Item = File> {
+    service.files.copied.iter().filter_map(CopiedFile::file)
 }
 
 pub(super) fn project_name() -> ProjectName {
@@ -144,6 +152,21 @@ impl Wish {
         wish
     }
 
+    /// The same with this content in every config and secret.
+    pub(super) fn holding(self, content: &str) -> Self {
+        let names: Vec<_> = self.project.services.keys().cloned().collect();
+        names.iter().fold(self, |wish, name| wish.filling(name.as_str(), content))
+    }
+
+    /// The same with this content in every config and secret of a service.
+    pub(super) fn filling(mut self, service: &str, content: &str) -> Self {
+        let service = self.project.services.get_mut(&ServiceName::new(service)).expect("a service of the project");
+        for file in &mut service.files.copied {
+            file.content = Some(Content(content.as_bytes().to_vec()));
+        }
+        self
+    }
+
     /// The same with `--force-recreate`.
     pub(super) fn forced(mut self) -> Self {
         self.request.force_recreate = true;
@@ -186,7 +209,12 @@ impl Wish {
         for (name, service) in &self.project.services {
             for number in 1..=service.replicas.unwrap_or(1) {
                 let mut record = self.make(name, number, 0, &world);
-                record.phase = Phase::started_ago(seconds(10_000));
+                let long_ago = World::BEGIN.saturating_sub(seconds(10_000));
+                for file in copied(service) {
+                    record.write(&file, long_ago);
+                }
+                record.rewrite(long_ago);
+                record.phase = Phase::Started(long_ago);
                 records.push(record);
             }
         }
@@ -231,6 +259,8 @@ impl Wish {
             behaviour,
             stop_code: make.stop_code,
             exec_code: make.exec_code,
+            files: BTreeMap::new(),
+            rewrites: make.rewrites,
             phase: Phase::Created,
         }
     }
@@ -253,6 +283,7 @@ impl Part {
             exec_code: 0,
             publishes_ports: false,
             volumes: Vec::new(),
+            rewrites: false,
         };
         Self { name, service, make }.drain(Drain::fixed(seconds(2)))
     }
@@ -302,6 +333,13 @@ impl Part {
 
     pub(super) fn on_failure(mut self, action: FailureAction) -> Self {
         self.service.update.failure_action = action;
+        self
+    }
+
+    /// Watches what has come in for so long.
+    pub(super) fn monitor(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.service.update.monitor = window.into();
+        self.service.rollback.monitor = self.service.update.monitor;
         self
     }
 
@@ -358,6 +396,26 @@ impl Part {
     /// With an anonymous volume.
     pub(super) fn volume(mut self, path: &'static str) -> Self {
         self.make.volumes.push(path);
+        self
+    }
+
+    /// With a config, or a secret, of some content.
+    pub(super) fn file(mut self, key: &str, content: &str) -> Self {
+        self.service.files.copied.push(CopiedFile {
+            key: key.to_owned(),
+            origin: Origin::Inline,
+            content: Some(Content(content.as_bytes().to_vec())),
+            path: format!("/{key}"),
+            mode: 0o444,
+            uid: None,
+            gid: None,
+        });
+        self
+    }
+
+    /// Its containers write to their files themselves when they start.
+    pub(super) fn rewriting(mut self) -> Self {
+        self.make.rewrites = true;
         self
     }
 

@@ -66,6 +66,13 @@ fn upgrade(name: &'static str, part: Part) -> Scenario {
     Scenario::update(name, old, new).handing_down()
 }
 
+/// From one content of a single service's files to the next.
+fn refill(name: &'static str, part: Part) -> Scenario {
+    let old = Wish::new([part]);
+    let new = old.clone().holding("new");
+    Scenario::update(name, old, new).handing_down()
+}
+
 macro_rules! sweeps {
     ($($name:ident: $scenario:expr;)*) => {
         $(
@@ -112,6 +119,17 @@ sweeps! {
 
     with_published_ports: upgrade("2 start-first, ports", web().start_first().replicas(2).publishing_ports());
 
+    watched_start_first: upgrade("2 start-first, monitor", web().start_first().replicas(2).monitor(seconds(10)));
+
+    watched_stop_first:
+        upgrade("3 stop-first, parallelism 2, monitor", web().replicas(3).parallelism(Some(2)).monitor(seconds(15)))
+            .news(News::Silent);
+
+    watched_one_after_the_other: {
+        let old = Wish::new([Part::new("db").monitor(seconds(30)), web().start_first().monitor(seconds(6))]);
+        Scenario::update("db and web, monitor", old.clone(), old.at("v2")).handing_down()
+    };
+
     with_hooks_start_first: upgrade("2 start-first, hooks", web().start_first().replicas(2).hooks());
 
     with_hooks_stop_first: upgrade("1 stop-first, hooks", web().hooks());
@@ -119,6 +137,21 @@ sweeps! {
     with_volumes_start_first: upgrade("2 start-first, volumes", web().start_first().replicas(2).volume("/data"));
 
     with_volumes_stop_first: upgrade("2 stop-first, volumes", web().replicas(2).parallelism(None).volume("/data"));
+
+    with_a_config_start_first: refill("2 start-first, config", web().start_first().replicas(2).file("motd", "old"));
+
+    with_a_config_stop_first: refill("1 stop-first, config", web().file("motd", "old"));
+
+    with_two_files_and_volume: refill(
+        "1 stop-first, config, secret, volume",
+        web().file("motd", "old").file("key", "old").volume("/data"),
+    );
+
+    with_another_version_and_config: {
+        let old = Wish::new([web().start_first().file("motd", "old")]);
+        let new = old.at("v2").holding("new");
+        Scenario::update("1 start-first, other version and config", old, new).handing_down()
+    };
 
     with_container_name: upgrade("1 stop-first, container_name", web().container_name("the-web"));
 
@@ -274,6 +307,18 @@ async fn sweep_bad(name: &'static str, part: Part, behaviours: &[Behaviour]) -> 
 
 /// A first replica that is fine, and further ones that are not.
 const MIXED: [Behaviour; 2] = [Behaviour::healthy(seconds(2)), Behaviour::unhealthy(seconds(4))];
+
+/// Replicas that are fine, and others that fall while they are watched.
+const FALLING: [Behaviour; 2] = [Behaviour::healthy(seconds(2)), Behaviour::falling_ill(seconds(2), seconds(15))];
+
+#[tokio::test(start_paused = true)]
+async fn falling_while_watched() -> Lawful<()> {
+    let web = || web().replicas(2).monitor(seconds(20));
+    sweep_bad("second falls, start-first", web().start_first(), &FALLING).await?;
+    sweep_bad("second falls, stop-first", web(), &FALLING).await?;
+    let part = web().start_first().on_failure(FailureAction::Rollback);
+    sweep_bad("second falls, rollback, start-first", part, &FALLING).await
+}
 
 #[tokio::test(start_paused = true)]
 async fn on_the_way_back_start_first() -> Lawful<()> {

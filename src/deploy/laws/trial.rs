@@ -11,7 +11,8 @@ use super::invariants::Invariants;
 use super::scenario::{Scenario, Wish, seconds};
 use crate::cancel::Cancel;
 use crate::deploy::deploy;
-use crate::engine::fake::{Call, Fake, Fault, FaultKind, News, World};
+use crate::engine::ErrorKind;
+use crate::engine::fake::{Call, Fake, Fault, FaultKind, News, Record, World};
 use crate::engine::patient::Patient;
 use crate::error::{Failure, Kind};
 use crate::report::{Event, Reporter};
@@ -86,7 +87,7 @@ impl Trial {
     pub(super) async fn run(&mut self, wish: &Wish, fault: Option<Fault>) -> Lawful<Ran> {
         self.disturbed |= fault.is_some();
         let cancel = Cancel::new();
-        let invariants = Invariants::new(&self.world, wish);
+        let invariants = Invariants::new(&self.world, wish, cancel.clone());
         let fake = Fake::new(self.world.clone(), fault, self.news, cancel.clone(), Box::new(invariants.clone()));
         let wish = Rc::new(wish.clone());
         let compose = FakeCompose::new(fake.clone(), wish.clone());
@@ -147,7 +148,12 @@ impl Trial {
         let invariants = &ran.invariants;
         match &ran.result {
             None => return Ok(()),
-            Some(Ok(())) => self.demand_none("success means that all is as wished", &invariants.unconverged(world))?,
+            Some(Ok(())) => {
+                self.demand_none("success means that all is as wished", &invariants.unconverged(world))?;
+                if !ran.is_refused_a_look() {
+                    self.demand_none("success means that all hold what they are to hold", &invariants.unfilled(world))?;
+                }
+            }
             Some(Err(failure)) => match failure.kind {
                 Kind::Unchanged | Kind::RolledBack => {
                     self.demand_none("the old containers serve as before", &invariants.replaced(world))?;
@@ -196,12 +202,13 @@ impl Trial {
                 .map(|(network, attachment)| format!("{network}: {}", attachment.aliases.join(", ")))
                 .collect();
             self.story.push(format!(
-                "    {:<16} {:?}, {:?}, {:?}, [{}]",
+                "    {:<16} {:?}, {:?}, {:?}, [{}], {}",
                 container.id.as_str(),
                 container.state,
                 container.health,
                 record.behaviour,
-                names.join("; ")
+                names.join("; "),
+                holdings(record),
             ));
         }
         self.story.push("wished for is:".to_owned());
@@ -229,6 +236,15 @@ impl Trial {
     }
 }
 
+/// What a container holds, for people.
+fn holdings(record: &Record) -> String {
+    let texts = record.files.iter().map(|(path, found)| {
+        let content = found.content.as_ref().map_or(&[][..], |content| &content.0);
+        format!("{path}: {}", String::from_utf8_lossy(content))
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
 /// All names and all volumes in use.
 fn heirlooms(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
     let records = world.records();
@@ -247,6 +263,14 @@ impl Ran {
     /// What kind of failure it ended with, if it failed.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.result.as_ref()?.as_ref().err().map(|failure| failure.kind)
+    }
+
+    /// Whether the engine would not show a file, which is no reason to fail, nor to replace anything.
+    fn is_refused_a_look(&self) -> bool {
+        use FaultKind::{FailsAfter, FailsBefore};
+        let refused = |kind| matches!(kind, FailsBefore(ErrorKind::Refused) | FailsAfter(ErrorKind::Refused));
+        let fault = self.fault.filter(|fault| refused(fault.kind));
+        fault.is_some_and(|fault| self.calls.get(fault.at).is_some_and(|call| call.line.starts_with("read ")))
     }
 
     /// Whether it had no chance to leave things in order.

@@ -41,6 +41,8 @@ pub(crate) enum Probe {
     HealthyAfter(Duration),
     /// Bad, from then on.
     UnhealthyAfter(Duration),
+    /// Good from the first time on, and bad from the second one on.
+    HealthyBetween(Duration, Duration),
 }
 
 /// Longer than anybody waits.
@@ -63,6 +65,16 @@ impl Behaviour {
     /// Fails its probes from the first to the last; the engine says so when it has seen enough of them.
     pub(crate) const fn never_healthy() -> Self {
         Self::unhealthy(PATIENCE)
+    }
+
+    /// Becomes healthy, and unhealthy later.
+    pub(crate) const fn falling_ill(after: Duration, until: Duration) -> Self {
+        Self { process: Process::Runs, probe: Some(Probe::HealthyBetween(after, until)) }
+    }
+
+    /// Becomes healthy, and ends by itself later.
+    pub(crate) const fn falling_down(after: Duration, until: Duration) -> Self {
+        Self { process: Process::Exits { after: until, code: 1 }, probe: Some(Probe::HealthyAfter(after)) }
     }
 
     /// Runs, without a healthcheck.
@@ -101,8 +113,8 @@ impl Behaviour {
         // An engine calls unhealthy what does not run.
         let health = self.probe.map(|probe| match probe {
             _ if state != State::Running => Health::Unhealthy,
-            Probe::HealthyAfter(time) if elapsed >= time => Health::Healthy,
-            Probe::UnhealthyAfter(time) if elapsed >= time => Health::Unhealthy,
+            Probe::UnhealthyAfter(time) | Probe::HealthyBetween(_, time) if elapsed >= time => Health::Unhealthy,
+            Probe::HealthyAfter(time) | Probe::HealthyBetween(time, _) if elapsed >= time => Health::Healthy,
             _ => Health::Starting,
         });
         (state, health, restarts)
@@ -132,18 +144,32 @@ impl Behaviour {
             }
             Process::Runs | Process::RefusesToStart => None,
         };
-        let probe = self.probe.map(|(Probe::HealthyAfter(time) | Probe::UnhealthyAfter(time))| time);
-        process.into_iter().chain(probe).filter(|change| *change > elapsed).min()
+        let probe = match self.probe {
+            None => [None, None],
+            Some(Probe::HealthyAfter(time) | Probe::UnhealthyAfter(time)) => [Some(time), None],
+            Some(Probe::HealthyBetween(from, until)) => [Some(from), Some(until)],
+        };
+        process.into_iter().chain(probe.into_iter().flatten()).filter(|change| *change > elapsed).min()
     }
 
-    /// Whether it does a service's work so long after the start, and goes on doing so: the truth, which nobody can know
-    /// by looking.
+    /// Whether it does a service's work so long after the start: the truth, which nobody can know by looking. What its
+    /// healthcheck finds good works at that time; without one, only what goes on does.
     pub(crate) fn is_ready(self, elapsed: Duration) -> bool {
-        self.process == Process::Runs
-            && match self.probe {
-                None => true,
-                Some(Probe::HealthyAfter(time)) => elapsed >= time,
-                Some(Probe::UnhealthyAfter(_)) => false,
+        match (self.process, self.probe) {
+            (Process::Runs, None) => true,
+            (Process::Runs, Some(Probe::HealthyAfter(from))) => elapsed >= from,
+            (Process::Runs, Some(Probe::HealthyBetween(from, until)))
+            | (Process::Exits { after: until, .. }, Some(Probe::HealthyAfter(from))) => {
+                (from..until).contains(&elapsed)
             }
+            _ => false,
+        }
+    }
+
+    /// Whether it did a service's work once since the start, and does not any more.
+    pub(crate) fn has_fallen(self, elapsed: Duration) -> bool {
+        let worked =
+            matches!(self.probe, Some(Probe::HealthyAfter(from) | Probe::HealthyBetween(from, _)) if elapsed >= from);
+        worked && !self.is_ready(elapsed)
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::behaviour::Behaviour;
-use crate::engine::{Attachment, Container, Error, ErrorKind, Result, State, Variation};
+use crate::engine::{Attachment, Container, Content, Error, ErrorKind, File, Found, Result, State, Variation};
 use crate::names::{ContainerId, NetworkName, ProjectName};
 
 /// All containers there are, of any project, and their clock.
@@ -36,6 +36,10 @@ pub(crate) struct Record {
     pub(crate) stop_code: i64,
     /// The exit code of every command that is run in it.
     pub(crate) exec_code: i64,
+    /// What was put into it, by path.
+    pub(crate) files: BTreeMap<String, Found>,
+    /// Whether it writes to these files itself whenever it starts, as entrypoints do that fill in templates.
+    pub(crate) rewrites: bool,
     /// Where it is in its life.
     pub(crate) phase: Phase,
 }
@@ -187,6 +191,8 @@ impl World {
         container.name.clone_from(&variation.name);
         container.replaces.clone_from(&variation.replaces);
         container.config_hash.clone_from(&variation.config_hash);
+        // A copy is made of the image, too.
+        record.files.clear();
         for alias in container.networks.values_mut().flat_map(|attachment| &mut attachment.aliases) {
             if let Some(name) = variation.aliases.get(alias) {
                 alias.clone_from(name);
@@ -250,6 +256,11 @@ impl Record {
         matches!(self.phase, Phase::Started(since) if self.behaviour.is_ready(now.saturating_sub(since)))
     }
 
+    /// Whether it did a service's work since it was started, and does not any more, by its own doing.
+    pub(crate) fn has_fallen(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::Started(since) if self.behaviour.has_fallen(now.saturating_sub(since)))
+    }
+
     pub(super) fn start(&mut self, now: Duration) -> Result<()> {
         match self.observe(now).state {
             State::Running | State::Restarting => Ok(()),
@@ -259,8 +270,29 @@ impl Record {
             }
             State::Created | State::Exited { .. } => {
                 self.phase = Phase::Started(now);
+                self.rewrite(now);
                 Ok(())
             }
+        }
+    }
+
+    /// Puts a file into it at a time of the world's clock.
+    pub(crate) fn write(&mut self, file: &File, now: Duration) {
+        // Archives tell times in whole seconds.
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+        self.files.insert(file.path.clone(), Found { modified, content: Some(file.content.clone()) });
+    }
+
+    /// Whether it holds a file as it was put there.
+    pub(crate) fn holds(&self, file: &File) -> bool {
+        self.files.get(&file.path).is_some_and(|found| found.content.as_ref() == Some(&file.content))
+    }
+
+    /// What its process does to its files when it starts.
+    pub(crate) fn rewrite(&mut self, now: Duration) {
+        for found in self.files.values_mut().filter(|_| self.rewrites) {
+            let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs()) + Duration::from_micros(1);
+            *found = Found { modified, content: Some(Content(b"filled in".to_vec())) };
         }
     }
 

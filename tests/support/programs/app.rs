@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long a graceful end leaves connections open that carry no request: one may be on its way.
@@ -40,13 +40,22 @@ struct Settings {
     on_term: OnTerm,
     /// `HEALTH`: how `/health` is answered; `ok` by default.
     health: Health,
+    /// `SICK_AFTER_MS`: from when on `/health` is answered as bad, in milliseconds after the start; never by default.
+    sick_after: Option<Duration>,
     /// `CRASH_AFTER_MS`: when to end unasked, in milliseconds after the start; never by default.
     crash_after: Option<Duration>,
     /// `EXIT_CODE`: the exit code of that end; 1 by default.
     exit_code: u8,
     /// `ALLOCATE_MIB`: memory to take, and really use, from the start; 0 by default.
     allocate: usize,
+    /// `BAD_STARTS`: at which starts of this version in all containers together, counted from 1, it is to fail as
+    /// `HEALTH`, `SICK_AFTER_MS` and `CRASH_AFTER_MS` say, such as `2,3`; at all by default. They are counted in the
+    /// folder [`STARTS`], where the containers have a volume in common.
+    bad_starts: Option<String>,
 }
+
+/// Holds a file for each start: `VERSION.NUMBER`.
+const STARTS: &str = "/starts";
 
 /// What a SIGTERM does.
 #[derive(Clone, Copy)]
@@ -89,11 +98,12 @@ async fn main() -> ExitCode {
 async fn run() -> Result<ExitCode, String> {
     // First of all: the first process of a container gets no signal that it has not asked for.
     let terminations = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let settings = Arc::new(Settings::from_env()?);
+    let settings = Arc::new(Settings::from_env()?.for_this_start().map_err(|error| format!("{STARTS}: {error}"))?);
     // Ones: untouched zeros would take no memory.
     let _memory = vec![1_u8; settings.allocate << 20];
     let stop = CancellationToken::new();
-    let server = serve(Arc::clone(&settings), stop.clone());
+    let begin = Instant::now();
+    let server = serve(Arc::clone(&settings), begin, stop.clone());
     tokio::pin!(server);
     tokio::select! {
         () = ordered_to_end(&settings, terminations) => {}
@@ -131,7 +141,7 @@ async fn crashed(settings: &Settings) {
 }
 
 /// Boots, then accepts connections until `stop`, then waits for the open ones.
-async fn serve(settings: Arc<Settings>, stop: CancellationToken) -> io::Result<()> {
+async fn serve(settings: Arc<Settings>, begin: Instant, stop: CancellationToken) -> io::Result<()> {
     if stop.run_until_cancelled(sleep(settings.boot)).await.is_none() {
         return Ok(());
     }
@@ -145,7 +155,8 @@ async fn serve(settings: Arc<Settings>, stop: CancellationToken) -> io::Result<(
         while connections.try_join_next().is_some() {}
         match connection {
             Ok((stream, _)) => {
-                let server = Server { settings: Arc::clone(&settings), body: Arc::clone(&body), stop: stop.clone() };
+                let (settings, body, stop) = (Arc::clone(&settings), Arc::clone(&body), stop.clone());
+                let server = Server { settings, begin, body, stop };
                 connections.spawn(server.converse(stream));
             }
             // Such as too many open files, or a client that has gone already.
@@ -163,6 +174,8 @@ async fn serve(settings: Arc<Settings>, stop: CancellationToken) -> io::Result<(
 /// The server's side of one connection.
 struct Server {
     settings: Arc<Settings>,
+    /// When the program was started.
+    begin: Instant,
     body: Arc<str>,
     stop: CancellationToken,
 }
@@ -199,6 +212,9 @@ impl Server {
     async fn status(&self, target: &str) -> &'static str {
         if target == "/health" {
             match self.settings.health {
+                Health::Ok if self.settings.sick_after.is_some_and(|time| self.begin.elapsed() >= time) => {
+                    return "503 Service Unavailable";
+                }
                 Health::Ok => {}
                 Health::Bad => return "503 Service Unavailable",
                 Health::Never => std::future::pending().await,
@@ -257,10 +273,29 @@ impl Settings {
             boot: Duration::from_millis(variable("BOOT_MS")?.unwrap_or(0)),
             on_term: variable("ON_TERM")?.unwrap_or(OnTerm::Graceful),
             health: variable("HEALTH")?.unwrap_or(Health::Ok),
+            sick_after: variable("SICK_AFTER_MS")?.map(Duration::from_millis),
             crash_after: variable("CRASH_AFTER_MS")?.map(Duration::from_millis),
             exit_code: variable("EXIT_CODE")?.unwrap_or(1),
             allocate: variable("ALLOCATE_MIB")?.unwrap_or(0),
+            bad_starts: variable("BAD_STARTS")?,
         })
+    }
+
+    /// The same without failures, unless they are due at this start.
+    fn for_this_start(self) -> io::Result<Self> {
+        let Some(bad_starts) = &self.bad_starts else { return Ok(self) };
+        let mut number = 1;
+        // Whoever makes a file has its number.
+        while let Err(error) = fs::File::create_new(format!("{STARTS}/{}.{number}", self.version)) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            number += 1;
+        }
+        if bad_starts.split(',').any(|bad| bad == number.to_string()) {
+            return Ok(self);
+        }
+        Ok(Self { health: Health::Ok, sick_after: None, crash_after: None, ..self })
     }
 }
 
