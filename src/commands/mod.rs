@@ -58,7 +58,7 @@ fn progress(command: &Command) -> Option<Progress> {
 
 async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        Command::Deploy(options) => deploy::run(&cli.global, options).await,
+        Command::Deploy(options) => Box::pin(deploy::run(&cli.global, options)).await,
         Command::History(options) => history::run(&cli.global, options).await,
         Command::Rollback(options) => rollback::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(&cli.global, options).await,

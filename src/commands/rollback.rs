@@ -124,12 +124,11 @@ impl Way<'_> {
         let request = self.request(target)?;
         let preview = Box::pin(deploy::preview(self.engine, &compose, &request, self.reporter));
         let Preview { plan, containers } = preview.await?;
-        let text = match self.options.output.progress {
-            Some(Progress::Json) => report::json::plan(&plan, &containers),
-            _ => {
-                let style = plan_style(self.options.output.ansi.unwrap_or(Ansi::Auto));
-                report::plan::render(&plan, &containers, &style)
-            }
+        let text = if self.options.output.progress == Some(Progress::Json) {
+            report::json::plan(&plan, &containers)
+        } else {
+            let style = plan_style(self.options.output.ansi.unwrap_or(Ansi::Auto));
+            report::plan::render(&plan, &containers, &style)
         };
         Ok(console::out(&text).context("cannot write the plan")?)
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::words::safe;
 use crate::deploy::releases::{Outcome, Part, Release};
 use crate::engine::Container;
+use crate::names::ServiceName;
 
 /// Between columns.
 const GAP: usize = 3;
@@ -45,27 +46,22 @@ pub fn table(releases: &[Release], containers: &[Container]) -> String {
 #[must_use]
 pub fn json(releases: &[Release], containers: &[Container]) -> String {
     let serving = serving(releases, containers);
-    releases
-        .iter()
-        .map(|release| {
-            let services: serde_json::Map<_, _> = release
-                .services
-                .iter()
-                .map(|(name, part)| (name.to_string(), json!({"image": part.image, "image_id": part.id})))
-                .collect();
-            let object = json!({
-                "release": release.number,
-                "origin": release.origin,
-                "at": release.at,
-                "by": release.by,
-                "command": release.what,
-                "outcome": release.outcome.as_str(),
-                "serving": serving == Some(release.number),
-                "services": services,
-            });
-            format!("{object}\n")
-        })
-        .collect()
+    let lines = releases.iter().map(|release| {
+        let part =
+            |(name, part): (&ServiceName, &Part)| (name.to_string(), json!({"image": part.image, "image_id": part.id}));
+        let object = json!({
+            "release": release.number,
+            "origin": release.origin,
+            "at": release.at,
+            "by": release.by,
+            "command": release.what,
+            "outcome": release.outcome.as_str(),
+            "serving": serving == Some(release.number),
+            "services": release.services.iter().map(part).collect::<serde_json::Map<_, _>>(),
+        });
+        [object.to_string(), "\n".to_owned()]
+    });
+    lines.flatten().collect()
 }
 
 /// The newest release that is at work.
@@ -106,7 +102,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::names::{ImageId, ServiceName};
+    use crate::names::ImageId;
 
     fn release(number: u64, origin: u64, outcome: Outcome, services: &[(&str, &str, &str, &str)]) -> Release {
         let part = |&(name, image, id, hash): &(&str, &str, &str, &str)| {

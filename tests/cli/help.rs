@@ -1154,6 +1154,7 @@ fn rollback_short() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "so long is the help")]
 fn rollback_long() {
     assert_snapshot!(help("rollback --help"), @"
     Go back to a release that was good.

@@ -36,10 +36,12 @@ rows! {
 }
 
 #[test]
-fn the_order_is_stop_first_by_default() {
-    let ran = row(Order::StartFirst, "").deploy();
-    ran.assert_serve(4, &[1, 2, 3], 0);
-    ran.assert_pace(&[1, 2], &finished(&ran), Order::StopFirst, 1, 0.0);
+fn the_order_is_that_of_the_update_by_default() {
+    for order in ORDERS {
+        let ran = row(order, "").deploy();
+        ran.assert_serve(4, &[1, 2, 3], 0);
+        ran.assert_pace(&[1, 2], &finished(&ran), order, 1, 0.0);
+    }
 }
 
 #[test]
