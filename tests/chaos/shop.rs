@@ -1,0 +1,353 @@
+//! What the sweeps deploy: two services of three replicas each, one replaced in batches of two, the other one by one;
+//! beside them what is none of kerek's business, and two clients that ask all the time.
+//!
+//! A [`Shop`] knows what has to be true after a run that something went wrong with, whatever it was; that the next run
+//! mends it; and that one more has nothing to do.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::Pid;
+
+use crate::support::command::{self, Output};
+use crate::support::events::EventLog;
+use crate::support::load::Failure;
+use crate::support::prober::Prober;
+use crate::support::project::{Container, Project};
+use crate::sweep::Verdict;
+
+/// Replicas of each service.
+const REPLICAS: usize = 3;
+/// The services, and how many of their replicas may be away at a time where the old one stops first.
+const SERVICES: [(&str, usize); 2] = [("api", 2), ("web", 1)];
+/// Seconds around a lost request of which is told what the engine did.
+const BEFORE: f64 = 5.0;
+const AFTER: f64 = 11.0;
+/// How long anything may outlive a run.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// In which order containers are replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
+    StartFirst,
+    StopFirst,
+}
+
+/// The Compose file of a shop.
+pub(crate) fn compose(order: Order) -> String {
+    let order = match order {
+        Order::StartFirst => "start-first",
+        Order::StopFirst => "stop-first",
+    };
+    let service = |(name, parallelism)| {
+        format!(
+            r#"
+  {name}:
+    image: kerek-test-app
+    environment: {{VERSION: "${{VERSION:-v0}}"}}
+    healthcheck: {{test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 60s}}
+    deploy: {{replicas: {REPLICAS}, update_config: {{order: {order}, parallelism: {parallelism}}}}}
+    x-kerek: {{drain: {{minimum: 2s, quiet: 200ms, maximum: 4s}}}}"#
+        )
+    };
+    format!("services:{}", SERVICES.map(service).concat())
+}
+
+/// What was asked in a sweep.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) sent: u64,
+    pub(crate) lost: usize,
+    /// Each request that was lost, in words, and what the engine did at that time.
+    pub(crate) losses: Vec<String>,
+    /// Those that were lost while nobody could have answered.
+    pub(crate) excused: usize,
+}
+
+/// A shop that is open.
+pub(crate) struct Shop<'a> {
+    project: &'a Project,
+    order: Order,
+    /// Of all containers that are neither of a service nor a case's business.
+    bystanders: Vec<Bystander>,
+    /// Options by which kerek reaches the engine.
+    way: Vec<String>,
+    /// Where kerek may put what is temporary.
+    folder: tempfile::TempDir,
+    version: Cell<usize>,
+    probers: Vec<(&'static str, Prober<'a>)>,
+    /// What the engine has done to the project, until it is restarted.
+    log: EventLog,
+    /// What was done from when on, in seconds since the Unix epoch.
+    cases: RefCell<Vec<(f64, String)>>,
+    /// From when to when nobody could answer.
+    excuses: RefCell<Vec<(f64, f64)>>,
+}
+
+/// What must not be touched: a container's ID, and when it was started.
+type Bystander = String;
+
+impl<'a> Shop<'a> {
+    /// Brings a project with the Compose file of a shop up, and has it asked from now on.
+    pub(crate) fn open(project: &'a Project, order: Order) -> Self {
+        project.kerek(&["deploy"]).success();
+        project.compose(&["run", "--detach", "web"]).success();
+        let probers = SERVICES.map(|(name, _)| (name, Prober::start(project, &format!("http://{name}:8080/")))).into();
+        Self {
+            project,
+            order,
+            bystanders: bystanders(project),
+            way: Vec::new(),
+            folder: tempfile::tempdir().expect("temporary folder"),
+            version: Cell::new(0),
+            probers,
+            log: EventLog::start(project),
+            cases: RefCell::default(),
+            excuses: RefCell::default(),
+        }
+    }
+
+    /// The same, when kerek is to reach the engine by other options.
+    pub(crate) fn reached_by(self, options: &[&str]) -> Self {
+        Self { way: options.iter().map(ToString::to_string).collect(), ..self }
+    }
+
+    /// A deploy of the version that is wanted now.
+    pub(crate) fn deploy(&self) -> Command {
+        let mut command = self.project.kerek_command(&["deploy", "--progress", "plain"]);
+        command.args(&self.way).env("VERSION", self.wanted()).env("TMPDIR", self.folder.path());
+        command
+    }
+
+    /// The same, undisturbed; it waits until the lock of a former run is given up.
+    fn deploy_again(&self) -> Output {
+        let mut command = self.deploy();
+        command.args(["--lock-wait", "60s"]);
+        command::run(command)
+    }
+
+    fn wanted(&self) -> String {
+        format!("v{}", self.version.get())
+    }
+
+    /// Deploys a new version in a way that something goes wrong with, and says whether all is as it has to be: now, after
+    /// it was deployed again, and after one more time. The run returns its output, and whether the fault was met; it may
+    /// end with one of the codes.
+    pub(crate) fn survive(
+        &self,
+        case: &str,
+        codes: &[Option<i32>],
+        run: impl FnOnce(Command) -> (Output, bool),
+    ) -> Verdict {
+        self.cases.borrow_mut().push((now(), case.to_owned()));
+        let former = ids(&self.services());
+        self.version.set(self.version.get() + 1);
+        let (output, met) = run(self.deploy());
+        let mut problems = Vec::new();
+        if !codes.contains(&output.code) {
+            problems.push(format!("unexpected exit code\n{output}"));
+        }
+        let wrong = self.wrong_after(&output, &former);
+        problems.extend(wrong.into_iter().map(|wrong| format!("{wrong}\n{output}")));
+
+        let again = self.deploy_again();
+        let wrong = if again.code == Some(0) { self.wrong_after(&again, &former) } else { vec!["not mended".into()] };
+        problems.extend(wrong.into_iter().map(|wrong| format!("{wrong}, by the next run\n{again}\nafter\n{output}")));
+
+        let settled = ids(&self.services());
+        let idle = self.deploy_again();
+        let nothing = idle.code == Some(0) && idle.stderr.contains("0 services updated");
+        if !nothing || ids(&self.services()) != settled {
+            problems.push(format!("a third run has something to do\n{idle}\nafter\n{again}\nafter\n{output}"));
+        }
+        Verdict { met, problems }
+    }
+
+    /// What is not as it has to be, given how a run has ended and which containers there were before.
+    fn wrong_after(&self, output: &Output, former: &BTreeSet<String>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let containers = self.services();
+        let all = containers.len();
+        let serving: Vec<_> = containers.iter().filter(|container| serves(container)).collect();
+        for (name, batch) in SERVICES {
+            let strength = serving.iter().filter(|container| container.service == name).count();
+            // A run that is cut off cannot put anything back.
+            let away = match (output.code, self.order) {
+                (None | Some(3 | 5), Order::StopFirst) => batch,
+                _ => 0,
+            };
+            if strength < REPLICAS - away {
+                wrong.push(format!("{strength} containers serve {name}: {containers:#?}"));
+            }
+        }
+        match output.code {
+            Some(0) => {
+                let wanted = self.wanted();
+                let good = serving.iter().filter(|container| container.variable("VERSION") == wanted).count();
+                if (good, all) != (SERVICES.len() * REPLICAS, SERVICES.len() * REPLICAS) {
+                    wrong.push(format!("a success with {good} good containers of {all}: {containers:#?}"));
+                }
+            }
+            Some(1 | 4) => {
+                if !former.iter().all(|id| serving.iter().any(|container| container.id == *id)) {
+                    wrong.push(format!("the old version does not serve: {containers:#?}"));
+                }
+            }
+            _ => {}
+        }
+        let cut_off = matches!(output.code, None | Some(3));
+        let litter = containers.iter().filter(|container| container.state == "created").count();
+        if litter > 0 && !cut_off && !output.stderr.contains("the next deploy removes it") {
+            wrong.push(format!("{litter} containers are left that never ran: {containers:#?}"));
+        }
+        let lock = self.locks();
+        if !lock.is_empty() && !cut_off {
+            wrong.push(format!("the lock is left: {lock}"));
+        }
+        if bystanders(self.project) != self.bystanders {
+            wrong.push("others' containers were touched".to_owned());
+        }
+        wrong.extend(self.left());
+        wrong
+    }
+
+    /// The services' containers, in any state.
+    fn services(&self) -> Vec<Container> {
+        let mut containers = self.project.containers();
+        containers.retain(|container| !is_one_off(container));
+        containers
+    }
+
+    /// Volumes by which runs agree.
+    fn locks(&self) -> String {
+        let label = format!("label=kerek.lock={}", self.project.name());
+        self.project.docker(&["volume", "ls", "--quiet", "--filter", &label]).success().stdout
+    }
+
+    /// Processes and files that a run has left, in words.
+    fn left(&self) -> Option<String> {
+        let begin = Instant::now();
+        loop {
+            let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+            let files: Vec<_> = files.collect();
+            let processes = self.processes();
+            if files.is_empty() && processes.is_empty() {
+                return None;
+            }
+            if begin.elapsed() > GRACE {
+                return Some(format!("left: {files:?}, {processes:?}"));
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What runs of what a run has started: all that has its temporary folder.
+    fn processes(&self) -> Vec<String> {
+        let mark = format!("TMPDIR={}", self.folder.path().display());
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        let read = |path| fs::read(path).unwrap_or_default();
+        all.filter(|process| read(process.join("environ")).split(|byte| *byte == 0).any(|it| it == mark.as_bytes()))
+            .map(|process| String::from_utf8_lossy(&read(process.join("cmdline"))).replace('\0', " "))
+            .collect()
+    }
+
+    /// Does what makes that nobody can answer, until it is done.
+    pub(crate) fn excuse(&self, act: impl FnOnce()) {
+        let begin = now();
+        act();
+        self.excuses.borrow_mut().push((begin, now()));
+    }
+
+    /// Ends the asking, and tells what came of it.
+    pub(crate) fn close(self) -> Asked {
+        let cases = self.cases.into_inner();
+        let excuses = self.excuses.into_inner();
+        let log = self.log;
+        let mut asked = Asked { sent: 0, lost: 0, losses: Vec::new(), excused: 0 };
+        for (service, prober) in self.probers {
+            let summary = prober.stop();
+            asked.sent += summary.sent;
+            for failure in &summary.failures {
+                let at = summary.began + failure.at;
+                if excuses.iter().any(|(begin, end)| (*begin..=*end).contains(&at)) {
+                    asked.excused += 1;
+                    continue;
+                }
+                let (begin, case) = cases.iter().rev().find(|(begin, _)| *begin <= at).unwrap_or(&cases[0]);
+                let (when, Failure { after, reason, .. }) = (at - begin, failure);
+                asked.lost += 1;
+                asked
+                    .losses
+                    .push(format!("{case}: lost of {service} {when:.3} s into it, after {after:.3} s: {reason}"));
+                // For telling what it coincides with.
+                let events = log
+                    .between(at - BEFORE, at + AFTER)
+                    .into_iter()
+                    .filter(|event| event.what.contains(&format!("-{service}-")));
+                asked.losses.extend(events.map(|event| format!("    {:+.3} s: {}", event.at - at, event.what)));
+            }
+            let untold = usize::try_from(summary.failed).unwrap_or(usize::MAX) - summary.failures.len();
+            if untold > 0 {
+                asked.lost += untold;
+                asked.losses.push(format!("lost of {service}: {untold} more"));
+            }
+        }
+        asked
+    }
+}
+
+/// Runs a command to its end, and does something at a certain moment, given its process; what it has said so far tells
+/// whether that is now. Returns its output, and whether that moment came.
+pub(crate) fn run(mut command: Command, is_now: impl Fn(&str) -> bool, act: impl FnOnce(Pid)) -> (Output, bool) {
+    let file = tempfile::NamedTempFile::new().expect("temporary file");
+    let said = || fs::read_to_string(file.path()).expect("text");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file.reopen().expect("temporary file"));
+    let name = format!("{command:?}");
+    let mut child = command.spawn().expect("should run kerek");
+    let mut act = Some(act);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("should wait") {
+            break status;
+        }
+        if is_now(&said())
+            && let Some(act) = act.take()
+        {
+            act(Pid::from_child(&child));
+        }
+        sleep(Duration::from_millis(2));
+    };
+    (Output::new(&name, status.code(), String::new(), said()), act.is_none())
+}
+
+/// Whether clients find a container, and it answers them.
+fn serves(container: &Container) -> bool {
+    let healthy = container.state == "running" && container.health.as_deref() == Some("healthy");
+    healthy && container.is_known_as(&container.service)
+}
+
+fn is_one_off(container: &Container) -> bool {
+    container.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True")
+}
+
+fn ids(containers: &[Container]) -> BTreeSet<String> {
+    containers.iter().map(|container| container.id.clone()).collect()
+}
+
+fn bystanders(project: &Project) -> Vec<Bystander> {
+    let label = format!("label=com.docker.compose.project={}", project.name());
+    let one_off = "label=com.docker.compose.oneoff=True";
+    let listed = project.docker(&["ps", "--all", "--quiet", "--filter", &label, "--filter", one_off]).success().stdout;
+    let format = "{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}";
+    let ids: Vec<_> = listed.split_whitespace().collect();
+    let inspected = project.docker(&[&["inspect", "--format", format], &ids[..]].concat()).success().stdout;
+    inspected.lines().map(str::to_owned).collect()
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
