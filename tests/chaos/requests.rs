@@ -12,7 +12,7 @@ use crate::sweep::Sweep;
 pub(crate) const CODES: [Option<i32>; 5] = [Some(0), Some(1), Some(3), Some(4), Some(5)];
 
 /// Cases that are tried by default.
-const SAMPLE: usize = 3;
+const SAMPLE: usize = 2;
 
 /// Halves, so that they go on side by side.
 const SHORT: [Fault; 3] = [Fault::Refused, Fault::Cut, Fault::Unanswered];
