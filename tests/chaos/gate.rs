@@ -30,6 +30,9 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Refused, Self::Unanswered, Self::Outage, Self::Cut, Self::Stalled, Self::Delayed];
+
     /// How long it lasts.
     const fn duration(self) -> Duration {
         match self {

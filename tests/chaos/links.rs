@@ -10,7 +10,7 @@ use crate::support::tcp_proxy::TcpProxy;
 use crate::sweep::Sweep;
 
 /// Cases that are tried by default.
-const SAMPLE: usize = 2;
+const SAMPLE: usize = 1;
 /// What leaving the host may take.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -22,15 +22,15 @@ enum Break {
 
 #[test]
 fn links_start_first() {
-    sweep("SSH link, start-first", Order::StartFirst);
+    sweep("SSH link, start-first", Order::StartFirst, [Break::Cut, Break::Silence]);
 }
 
 #[test]
 fn links_stop_first() {
-    sweep("SSH link, stop-first", Order::StopFirst);
+    sweep("SSH link, stop-first", Order::StopFirst, [Break::Silence, Break::Cut]);
 }
 
-fn sweep(name: &str, order: Order) {
+fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
     // Goes last.
     let host = Host::start(Kind::Docker, &[]);
     let mut project = Project::new("chaos-links", &shop::compose(order));
@@ -52,7 +52,7 @@ fn sweep(name: &str, order: Order) {
     assert!(verdict.problems.is_empty(), "{verdict:#?}");
 
     let mut sweep = Sweep::new(name);
-    sweep.each(&[Break::Cut, Break::Silence], lines, SAMPLE, |kind, at, case| {
+    sweep.each(&kinds, lines, SAMPLE, |kind, at, case| {
         let verdict = shop.survive(case, &[Some(0), Some(3)], |deploy| {
             let fail = |_| match kind {
                 Break::Cut => proxy.cut(),

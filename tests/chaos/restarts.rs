@@ -17,7 +17,7 @@ use crate::support::project::Project;
 use crate::sweep::Sweep;
 
 /// Cases that are tried by default.
-const SAMPLE: usize = 2;
+const SAMPLE: usize = 1;
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -27,15 +27,15 @@ enum End {
 
 #[test]
 fn restarts_start_first() {
-    sweep("engine restarts, start-first", Order::StartFirst);
+    sweep("engine restarts, start-first", Order::StartFirst, [End::Orderly, End::Crash]);
 }
 
 #[test]
 fn restarts_stop_first() {
-    sweep("engine restarts, stop-first", Order::StopFirst);
+    sweep("engine restarts, stop-first", Order::StopFirst, [End::Crash, End::Orderly]);
 }
 
-fn sweep(name: &str, order: Order) {
+fn sweep(name: &str, order: Order, ends: [End; 2]) {
     // Goes last.
     let engine = RefCell::new(OtherEngine::lasting());
     let mut project = Project::new("chaos-restarts", &shop::compose(order));
@@ -50,7 +50,7 @@ fn sweep(name: &str, order: Order) {
     drop(log);
 
     let mut sweep = Sweep::new(name);
-    sweep.each(&[End::Orderly, End::Crash], events, SAMPLE, |end, at, case| {
+    sweep.each(&ends, events, SAMPLE, |end, at, case| {
         // The former one has ended with the engine.
         let log = EventLog::start(&project);
         let at = log.len() + at;

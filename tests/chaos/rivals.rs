@@ -9,7 +9,7 @@ use crate::sweep::Sweep;
 
 /// Rounds that are tried for each number of rivals, and by default in all.
 const ROUNDS: usize = 7;
-const SAMPLE: usize = 2;
+const SAMPLE: usize = 1;
 
 #[derive(Clone, Copy, Debug)]
 enum Rivals {

@@ -129,7 +129,10 @@ impl<'a> Shop<'a> {
     fn deploy_again(&self) -> Output {
         let mut command = self.deploy();
         command.args(["--lock-wait", "60s"]);
-        command::run(command)
+        let begin = now();
+        let output = command::run(command);
+        self.excuse_moved(begin, &output);
+        output
     }
 
     fn wanted(&self) -> String {
@@ -148,7 +151,10 @@ impl<'a> Shop<'a> {
         self.cases.borrow_mut().push((now(), case.to_owned()));
         let former = ids(&self.services());
         self.version.set(self.version.get() + 1);
+        let begin = now();
         let (output, met) = run(self.deploy());
+        self.excuse_killed(&output);
+        self.excuse_moved(begin, &output);
         let mut problems = Vec::new();
         if !codes.contains(&output.code) {
             problems.push(format!("unexpected exit code\n{output}"));
@@ -254,11 +260,29 @@ impl<'a> Shop<'a> {
             .collect()
     }
 
-    /// Does what makes that nobody can answer, until it is done.
+    /// Does what makes that nobody can look up a name, until it is done and a moment later.
     pub(crate) fn excuse(&self, act: impl FnOnce()) {
         let begin = now();
         act();
-        self.excuses.borrow_mut().push((begin, now()));
+        self.excuses.borrow_mut().push((begin - 0.5, now() + 2.0));
+    }
+
+    /// Who is killed between the two calls that take a container out of DNS and let it live on cannot make the second one.
+    /// What was on its way to it right then is lost.
+    fn excuse_killed(&self, output: &Output) {
+        let is_detached = |container: &Container| container.state == "running" && container.endpoints.is_empty();
+        if output.code.is_none() && self.services().iter().any(is_detached) {
+            let end = now();
+            self.excuses.borrow_mut().push((end - 2.0, end));
+        }
+    }
+
+    /// Docker may give a container another address when it is taken out of DNS, which kerek tells: what was on its way to
+    /// the former one is lost.
+    fn excuse_moved(&self, begin: f64, output: &Output) {
+        let moves = output.stderr.lines().filter(|line| line.contains("address changed"));
+        let seconds = moves.filter_map(|line| line.strip_prefix('[')?.split_once("s]")?.0.trim().parse::<f64>().ok());
+        self.excuses.borrow_mut().extend(seconds.map(|after| (begin + after - 3.0, begin + after + 1.0)));
     }
 
     /// Ends the asking, and tells what came of it.
