@@ -128,10 +128,7 @@ impl State {
                 towards.1.end();
             }
         });
-        thread::spawn(move || {
-            let answered = back.0.answers_to(&back.1);
-            let _ = answered.and_then(|()| back.1.client.shutdown(Shutdown::Write));
-        });
+        thread::spawn(move || back.0.answers_to(&back.1));
         Ok(())
     }
 
@@ -166,21 +163,24 @@ impl State {
         both.engine.shutdown(Shutdown::Write)
     }
 
-    fn answers_to(&self, both: &Pair) -> io::Result<()> {
+    /// Passes what the engine says, until it has said all, or nobody wants to hear.
+    fn answers_to(&self, both: &Pair) {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = match (&both.engine).read(&mut buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => {
+                    // The client may be gone.
+                    let _ = both.client.shutdown(Shutdown::Write);
+                    return;
+                }
                 Ok(length) if !both.unanswered.load(Ordering::SeqCst) => length,
-                _ => break,
+                _ => return both.end(),
             };
             self.sit_out();
             if (&both.client).write_all(&buffer[..length]).is_err() {
-                break;
+                return both.end();
             }
         }
-        both.end();
-        Ok(())
     }
 
     /// Counts a request; returns what is to become of it.

@@ -59,7 +59,7 @@ fn sweep(name: &str, order: Order, ends: [End; 2]) {
                 End::Orderly => Signal::TERM,
                 End::Crash => Signal::KILL,
             };
-            let restart = |_| shop.excuse(|| engine.borrow_mut().restart(signal));
+            let restart = |_| shop.without_engine(|| engine.borrow_mut().restart(signal));
             shop::run(deploy, |_| log.len() >= at, restart)
         })
     });

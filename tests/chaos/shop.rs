@@ -5,7 +5,7 @@
 //! mends it; and that one more has nothing to do.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -15,9 +15,8 @@ use rustix::process::Pid;
 
 use crate::support::command::{self, Output};
 use crate::support::events::EventLog;
-use crate::support::load::Failure;
 use crate::support::prober::Prober;
-use crate::support::project::{Container, Project};
+use crate::support::project::{Container, Project, processes_with};
 use crate::sweep::Verdict;
 
 /// The services, and how many replicas each has.
@@ -66,8 +65,8 @@ pub(crate) struct Asked {
     pub(crate) lost: usize,
     /// Each request that was lost, in words, and what the engine did at that time.
     pub(crate) losses: Vec<String>,
-    /// Those that were lost while nobody could have answered.
-    pub(crate) excused: usize,
+    /// How many others were lost for a reason that the sweep knows of.
+    pub(crate) excused: BTreeMap<&'static str, usize>,
 }
 
 /// A shop that is open.
@@ -86,8 +85,14 @@ pub(crate) struct Shop<'a> {
     log: EventLog,
     /// What was done from when on, in seconds since the Unix epoch.
     cases: RefCell<Vec<(f64, String)>>,
-    /// From when to when nobody could answer.
-    excuses: RefCell<Vec<(f64, f64)>>,
+    excuses: RefCell<Vec<Excuse>>,
+}
+
+/// Why requests may be lost that are due at a time, in seconds since the Unix epoch.
+struct Excuse {
+    begin: f64,
+    end: f64,
+    reason: &'static str,
 }
 
 /// What must not be touched: a container's ID, and when it was started.
@@ -189,20 +194,14 @@ impl<'a> Shop<'a> {
                 wrong.push(format!("{strength} containers serve {name}: {containers:#?}"));
             }
         }
-        match output.code {
-            Some(0) => {
-                let wanted = self.wanted();
-                let good = serving.iter().filter(|container| container.variable("VERSION") == wanted).count();
-                if (good, all) != (REPLICAS, REPLICAS) {
-                    wrong.push(format!("a success with {good} good containers of {all}: {containers:#?}"));
-                }
-            }
-            Some(1 | 4) => {
-                if !former.iter().all(|id| serving.iter().any(|container| container.id == *id)) {
-                    wrong.push(format!("the old version does not serve: {containers:#?}"));
-                }
-            }
-            _ => {}
+        let wanted = self.wanted();
+        let good = serving.iter().filter(|container| container.variable("VERSION") == wanted).count();
+        if output.code == Some(0) && (good, all) != (REPLICAS, REPLICAS) {
+            wrong.push(format!("a success with {good} good containers of {all}: {containers:#?}"));
+        }
+        let stays = |id: &String| serving.iter().any(|container| container.id == *id);
+        if matches!(output.code, Some(1 | 4)) && !former.iter().all(stays) {
+            wrong.push(format!("the old version does not serve: {containers:#?}"));
         }
         let cut_off = is_cut_off(output);
         let litter = containers.iter().filter(|container| container.state == "created").count();
@@ -239,7 +238,7 @@ impl<'a> Shop<'a> {
         loop {
             let files = fs::read_dir(self.folder.path()).into_iter().flatten().flatten().map(|entry| entry.path());
             let files: Vec<_> = files.collect();
-            let processes = self.processes();
+            let processes = processes_with(&format!("TMPDIR={}", self.folder.path().display()));
             if files.is_empty() && processes.is_empty() {
                 return None;
             }
@@ -250,21 +249,11 @@ impl<'a> Shop<'a> {
         }
     }
 
-    /// What runs of what a run has started: all that has its temporary folder.
-    fn processes(&self) -> Vec<String> {
-        let mark = format!("TMPDIR={}", self.folder.path().display());
-        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-        let read = |path| fs::read(path).unwrap_or_default();
-        all.filter(|process| read(process.join("environ")).split(|byte| *byte == 0).any(|it| it == mark.as_bytes()))
-            .map(|process| String::from_utf8_lossy(&read(process.join("cmdline"))).replace('\0', " "))
-            .collect()
-    }
-
     /// Does what makes that nobody can look up a name, until it is done and a moment later.
-    pub(crate) fn excuse(&self, act: impl FnOnce()) {
-        let begin = now();
+    pub(crate) fn without_engine(&self, act: impl FnOnce()) {
+        let begin = now() - 0.5;
         act();
-        self.excuses.borrow_mut().push((begin - 0.5, now() + 2.0));
+        self.excuse(begin, now() + 2.0, "while the engine was away");
     }
 
     /// Who is killed between the two calls that take a container out of DNS and let it live on cannot make the second one.
@@ -272,8 +261,7 @@ impl<'a> Shop<'a> {
     fn excuse_killed(&self, output: &Output) {
         let is_detached = |container: &Container| container.state == "running" && container.endpoints.is_empty();
         if output.code.is_none() && self.services().iter().any(is_detached) {
-            let end = now();
-            self.excuses.borrow_mut().push((end - 2.0, end));
+            self.excuse(now() - 2.0, now(), "killed while it reconnected");
         }
     }
 
@@ -281,37 +269,30 @@ impl<'a> Shop<'a> {
     /// the former one is lost.
     fn excuse_moved(&self, begin: f64, output: &Output) {
         let moves = output.stderr.lines().filter(|line| line.contains("address changed"));
-        let seconds = moves.filter_map(|line| line.strip_prefix('[')?.split_once("s]")?.0.trim().parse::<f64>().ok());
-        self.excuses.borrow_mut().extend(seconds.map(|after| (begin + after - 3.0, begin + after + 1.0)));
+        for seconds in moves.filter_map(|line| line.strip_prefix('[')?.split_once("s]")?.0.trim().parse::<f64>().ok()) {
+            self.excuse(begin + seconds - 3.0, begin + seconds + 1.0, "as Docker changed an address");
+        }
+    }
+
+    fn excuse(&self, begin: f64, end: f64, reason: &'static str) {
+        self.excuses.borrow_mut().push(Excuse { begin, end, reason });
     }
 
     /// Ends the asking, and tells what came of it.
-    pub(crate) fn close(self) -> Asked {
-        let cases = self.cases.into_inner();
-        let excuses = self.excuses.into_inner();
-        let log = self.log;
-        let mut asked = Asked { sent: 0, lost: 0, losses: Vec::new(), excused: 0 };
-        for (service, prober) in self.probers {
+    pub(crate) fn close(mut self) -> Asked {
+        let mut asked = Asked { sent: 0, lost: 0, losses: Vec::new(), excused: BTreeMap::new() };
+        for (service, prober) in std::mem::take(&mut self.probers) {
             let summary = prober.stop();
             asked.sent += summary.sent;
             for failure in &summary.failures {
                 let at = summary.began + failure.at;
-                if excuses.iter().any(|(begin, end)| (*begin..=*end).contains(&at)) {
-                    asked.excused += 1;
+                let excuses = self.excuses.borrow();
+                if let Some(excuse) = excuses.iter().find(|excuse| (excuse.begin..=excuse.end).contains(&at)) {
+                    *asked.excused.entry(excuse.reason).or_default() += 1;
                     continue;
                 }
-                let (begin, case) = cases.iter().rev().find(|(begin, _)| *begin <= at).unwrap_or(&cases[0]);
-                let (when, Failure { after, reason, .. }) = (at - begin, failure);
                 asked.lost += 1;
-                asked
-                    .losses
-                    .push(format!("{case}: lost of {service} {when:.3} s into it, after {after:.3} s: {reason}"));
-                // For telling what it coincides with.
-                let events = log
-                    .between(at - BEFORE, at + AFTER)
-                    .into_iter()
-                    .filter(|event| event.what.contains(&format!("-{service}-")));
-                asked.losses.extend(events.map(|event| format!("    {:+.3} s: {}", event.at - at, event.what)));
+                asked.losses.extend(self.tell(service, at, failure.after, &failure.reason));
             }
             let untold = usize::try_from(summary.failed).unwrap_or(usize::MAX) - summary.failures.len();
             if untold > 0 {
@@ -320,6 +301,18 @@ impl<'a> Shop<'a> {
             }
         }
         asked
+    }
+
+    /// Tells of a lost request, and what the engine did to its service at that time.
+    fn tell(&self, service: &str, at: f64, after: f64, reason: &str) -> Vec<String> {
+        let cases = self.cases.borrow();
+        let (begin, case) = cases.iter().rev().find(|(begin, _)| *begin <= at).unwrap_or(&cases[0]);
+        let when = at - begin;
+        let lost = format!("{case}: lost of {service} {when:.3} s into it, after {after:.3} s: {reason}");
+        let mut events = self.log.between(at - BEFORE, at + AFTER);
+        events.retain(|event| event.what.contains(&format!("-{service}-")));
+        let events = events.into_iter().map(|event| format!("    {:+.3} s: {}", event.at - at, event.what));
+        std::iter::once(lost).chain(events).collect()
     }
 }
 

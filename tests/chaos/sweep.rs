@@ -9,8 +9,7 @@ use std::time::Instant;
 use crate::shop::Asked;
 
 /// The heads of the rows' columns, which `scripts/chaos.sh` prints too.
-const COLUMNS: &str =
-    "sweep, cases there are, tried, met their fault, passed, requests asked, lost (and excused), seconds";
+const COLUMNS: &str = "sweep, cases there are, tried, met their fault, passed, requests asked, lost, seconds";
 
 /// How a case went.
 #[derive(Debug, Default)]
@@ -72,7 +71,8 @@ impl Sweep {
     pub(crate) fn end(self, asked: &Asked) {
         let Self { name, begin, possible, tried, met, passed, mut problems } = self;
         let Asked { sent, lost, losses, excused } = asked;
-        let excused = if *excused > 0 { format!(" (and {excused})") } else { String::new() };
+        let excused: Vec<_> = excused.iter().map(|(reason, number)| format!("; {number} {reason}")).collect();
+        let excused = excused.concat();
         let seconds = begin.elapsed().as_secs();
         let figures = [possible, tried, met, passed].map(|number| number.to_string()).join(" | ");
         tell(&format!("| {name} | {figures} | {sent} | {lost}{excused} | {seconds} |"));

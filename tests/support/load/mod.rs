@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use client::Client;
+pub(crate) use summary::Summary;
 use summary::{Answer, Recorder};
-pub(crate) use summary::{Failure, Summary};
 pub(crate) use url::Url;
 
 /// Requests that may be open at the same time; further ones wait, at the expense of their latency.
