@@ -10,7 +10,6 @@ use rustix::process::Signal;
 
 use crate::requests::CODES;
 use crate::shop::{self, Order, Shop};
-use crate::support::command;
 use crate::support::engines::OtherEngine;
 use crate::support::events::EventLog;
 use crate::support::project::Project;
@@ -42,16 +41,10 @@ fn sweep(name: &str, order: Order, ends: [End; 2]) {
     load_image(&project, &engine.borrow());
     project.set("DOCKER_HOST", &engine.borrow().host());
     let shop = Shop::open(&project, order);
-    let log = EventLog::start(&project);
-    let before = log.len();
-    let verdict = shop.survive("undisturbed", &[Some(0)], |deploy| (command::run(deploy), true));
-    assert!(verdict.problems.is_empty(), "{verdict:#?}");
-    let events = log.len() - before;
-    drop(log);
-
+    let events = shop.undisturbed();
     let mut sweep = Sweep::new(name);
     sweep.each(&ends, events, SAMPLE, |end, at, case| {
-        // The former one has ended with the engine.
+        // The shop's own has ended with the engine.
         let log = EventLog::start(&project);
         let at = log.len() + at;
         shop.survive(case, &CODES, |deploy| {

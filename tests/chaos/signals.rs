@@ -3,8 +3,6 @@
 use rustix::process::kill_process;
 
 use crate::shop::{self, Order, Shop};
-use crate::support::command;
-use crate::support::events::EventLog;
 use crate::support::project::Project;
 use crate::sweep::Sweep;
 
@@ -50,20 +48,18 @@ fn signals_stop_first() {
 fn sweep(name: &str, order: Order) {
     let project = Project::new("chaos-signals", &shop::compose(order));
     let shop = Shop::open(&project, order);
-    let log = EventLog::start(&project);
-    let before = log.len();
-    let verdict = shop.survive("undisturbed", &[Some(0)], |deploy| (command::run(deploy), true));
-    assert!(verdict.problems.is_empty(), "{verdict:#?}");
-    let events = log.len() - before;
-    assert!(events > 0, "the engine should tell");
-
+    let events = shop.undisturbed();
     let mut sweep = Sweep::new(name);
     let kinds = [Signal::Int, Signal::Term, Signal::Kill];
     sweep.each(&kinds, events, SAMPLE, |signal, at, case| {
-        let at = log.len() + at;
+        let at = shop.events() + at;
         shop.survive(case, &signal.codes(), |deploy| {
             // Nobody else has the number of a process that was not waited for.
-            shop::run(deploy, |_| log.len() >= at, |kerek| kill_process(kerek, signal.number()).expect("should signal"))
+            shop::run(
+                deploy,
+                |_| shop.events() >= at,
+                |kerek| kill_process(kerek, signal.number()).expect("should signal"),
+            )
         })
     });
     sweep.end(&shop.close());
