@@ -88,6 +88,8 @@ pub(crate) struct Shop<'a> {
     /// What was done from when on, in seconds since the Unix epoch.
     cases: RefCell<Vec<(f64, String)>>,
     excuses: RefCell<Vec<Excuse>>,
+    /// Whether the engine was restarted.
+    restarted: Cell<bool>,
 }
 
 /// Why requests may be lost that are due at a time, in seconds since the Unix epoch.
@@ -117,6 +119,7 @@ impl<'a> Shop<'a> {
             log: EventLog::start(project),
             cases: RefCell::default(),
             excuses: RefCell::default(),
+            restarted: Cell::new(false),
         }
     }
 
@@ -188,7 +191,7 @@ impl<'a> Shop<'a> {
         problems.extend(wrong.into_iter().map(|wrong| format!("{wrong}\n{output}")));
 
         let mut again = self.deploy_again();
-        if again.code == Some(4) && again.stderr.contains("network sandbox for container") {
+        if matches!(again.code, Some(4 | 5)) && again.stderr.contains("network sandbox for container") {
             // An engine that crashes while it starts a container may be unable to connect it ever after. The run that finds
             // out removes it, and the old version serves.
             again = self.deploy_again();
@@ -294,6 +297,7 @@ impl<'a> Shop<'a> {
     /// Does what makes that nobody can look up a name, until it is done and a moment later.
     pub(crate) fn without_engine(&self, act: impl FnOnce()) {
         let begin = now() - 1.0;
+        self.restarted.set(true);
         act();
         self.excuse(begin, now() + 5.0, "while the engine was away");
     }
@@ -331,6 +335,10 @@ impl<'a> Shop<'a> {
                 let excuses = self.excuses.borrow();
                 if let Some(excuse) = excuses.iter().find(|excuse| (excuse.begin..=excuse.end).contains(&at)) {
                     *asked.excused.entry(excuse.reason).or_default() += 1;
+                    continue;
+                }
+                if self.restarted.get() && failure.reason.contains("Temporary failure in name resolution") {
+                    *asked.excused.entry("as a restarted engine did not know a name").or_default() += 1;
                     continue;
                 }
                 asked.lost += 1;
