@@ -337,6 +337,22 @@ fn signals_undo_the_slot() {
 }
 
 #[test]
+fn nothing_is_left_of_an_interrupted_creation() {
+    let mut project = Project::new("creation", WEB);
+    project.kerek(&["deploy"]).success();
+    let before = ids(&project.containers());
+    // Enough that Compose is at it when it is interrupted, and that the engine has still some to make when it is gone.
+    project.set("REPLICAS", "12");
+    for signal in ["INT", "TERM"] {
+        let output = run_until(&project, &["deploy"], "Creating", signal);
+        assert!(matches!(output.code, Some(130 | 143)), "{output}");
+        assert_eq!(ids(&project.containers()), before, "{output}");
+        thread::sleep(Duration::from_secs(1));
+        assert_eq!(ids(&project.containers()), before, "{output}");
+    }
+}
+
+#[test]
 fn signals_to_the_docker_command_count() {
     let mut project = Project::new("plugin", WEB);
     let plugins = project.home().join(".docker/cli-plugins");

@@ -4,8 +4,10 @@
 //! anything fails, what was created is removed again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::future;
+use tokio::time::sleep;
 
 use super::condition::can_be_steered;
 use super::plan::Plan;
@@ -14,6 +16,11 @@ use crate::compose::{Creation, Project, delivered, order};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::{ProjectName, ServiceName};
 use crate::report::{Event, Reporter};
+
+/// How long an engine may take to make a container that nobody waits for any more.
+const LATE: Duration = Duration::from_secs(1);
+/// How often is looked for such containers, at most.
+const LOOKS: usize = 10;
 
 /// Removes containers that never served.
 pub(super) async fn discard<E: Engine>(engine: &E, plan: &Plan) -> engine::Result<()> {
@@ -73,29 +80,38 @@ pub(super) fn creations(project: &Project, plan: &Plan, existing: &[Container], 
     creations.map(|(services, unnamed)| creation(services, unnamed)).collect()
 }
 
-/// Removes the containers that were not there before, as far as they never ran.
+/// Removes the containers that were not there before, as far as they never ran. Looks until there are no more of them: an
+/// engine goes on to make those that a Compose which is gone has asked it for.
 pub(super) async fn remove_new<E: Engine>(
     engine: &E,
     project: &ProjectName,
     before: &[Container],
     reporter: &dyn Reporter,
 ) {
-    let after = match engine.containers(project).await {
-        Ok(after) => after,
-        Err(error) => {
-            let message = format!("{error}; if there are new containers, the next deploy removes them");
-            return reporter.report(&Event::Warning(&message));
+    let mut known: BTreeSet<_> = before.iter().map(|container| container.id.clone()).collect();
+    for look in 0..LOOKS {
+        if look > 0 {
+            sleep(LATE).await;
         }
-    };
-    let known: BTreeSet<_> = before.iter().map(|container| &container.id).collect();
-    let new = after
-        .iter()
-        .filter(|container| !container.one_off || container.runs_hook)
-        .filter(|container| container.state == State::Created && !known.contains(&container.id));
-    for result in future::join_all(new.map(|container| engine.remove(&container.id, true))).await {
-        if let Err(error) = result {
-            reporter.report(&Event::Warning(&format!("{error}; the next deploy removes it")));
+        let after = match engine.containers(project).await {
+            Ok(after) => after,
+            Err(error) => {
+                let message = format!("{error}; if there are new containers, the next deploy removes them");
+                return reporter.report(&Event::Warning(&message));
+            }
+        };
+        let is_new = |container: &&Container| container.state == State::Created && !known.contains(&container.id);
+        let ours = after.iter().filter(|container| !container.one_off || container.runs_hook);
+        let new: Vec<_> = ours.filter(is_new).map(|container| container.id.clone()).collect();
+        if look > 0 && new.is_empty() {
+            return;
         }
+        for result in future::join_all(new.iter().map(|id| engine.remove(id, true))).await {
+            if let Err(error) = result {
+                reporter.report(&Event::Warning(&format!("{error}; the next deploy removes it")));
+            }
+        }
+        known.extend(new);
     }
 }
 

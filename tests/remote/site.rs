@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::command::{self, Output};
 use crate::support::hosts::{Host, Kind};
+use crate::support::project::processes_with;
 
 /// The image of the project's only service.
 const IMAGE: &str = "busybox:1.37";
@@ -168,14 +169,7 @@ impl Site {
     fn left(&self) -> Vec<String> {
         let files = fs::read_dir(self.path("tmp")).expect("should read folder");
         let files = files.map(|entry| entry.expect("should read folder").path().display().to_string());
-        let mark = format!("TMPDIR={}", self.path("tmp").display());
-        let processes = fs::read_dir("/proc").expect("should read /proc").filter_map(|entry| {
-            let process = entry.ok()?.path();
-            let environment = fs::read(process.join("environ")).ok()?;
-            let ours = environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
-            let command = fs::read(process.join("cmdline")).ok().filter(|_| ours)?;
-            Some(String::from_utf8_lossy(&command).replace('\0', " "))
-        });
+        let processes = processes_with(&format!("TMPDIR={}", self.path("tmp").display()));
         files.chain(processes).collect()
     }
 }

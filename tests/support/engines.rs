@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::command::{self, Output};
 
 /// How an engine keeps images.
@@ -24,37 +26,71 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct OtherEngine {
     pub(crate) store: Store,
     directory: tempfile::TempDir,
+    /// Whether its containers outlive it.
+    lasting: bool,
     /// In the order in which they have been started.
     children: Vec<Child>,
 }
 
 impl OtherEngine {
     pub(crate) fn start(store: Store) -> Self {
+        Self::start_with(store, false)
+    }
+
+    /// Docker whose containers live on while it is restarted; they are to be gone before it is dropped.
+    pub(crate) fn lasting() -> Self {
+        Self::start_with(Store::Overlay2, true)
+    }
+
+    fn start_with(store: Store, lasting: bool) -> Self {
         assert!(rustix::process::geteuid().is_root(), "engines of their own need root");
         // Sockets have short paths.
         let directory = tempfile::Builder::new().prefix("kerek-test-").tempdir_in("/tmp").expect("temporary folder");
-        let mut engine = Self { store, directory, children: Vec::new() };
+        let mut engine = Self { store, directory, lasting, children: Vec::new() };
         match store {
-            Store::Overlay2 | Store::Containerd => engine.start_docker(),
+            Store::Overlay2 | Store::Containerd => {
+                engine.start_containerd();
+                engine.start_dockerd();
+            }
             Store::Podman => engine.start_podman(),
         }
-        engine.wait_for("the engine", || engine.docker(&["version"], &[]).code == Some(0));
+        engine.wait_until_up();
         engine
     }
 
-    fn start_docker(&mut self) {
+    /// Ends the engine by a signal and starts it again; returns when it is back.
+    pub(crate) fn restart(&mut self, signal: Signal) {
+        let mut dockerd = self.children.pop().expect("runs");
+        kill_process(Pid::from_child(&dockerd), signal).expect("should signal");
+        dockerd.wait().expect("should end");
+        self.start_dockerd();
+        self.wait_until_up();
+    }
+
+    fn wait_until_up(&self) {
+        self.wait_for("the engine", || self.docker(&["version"], &[]).code == Some(0));
+    }
+
+    fn start_containerd(&mut self) {
         let containerd = self.path("containerd.sock");
         let mut command = apart("containerd");
         command.arg("--root").arg(self.path("containerd")).arg("--state").arg(self.path("containerd-state"));
         command.arg("--address").arg(&containerd);
         self.spawn(command, "containerd");
         self.wait_for("containerd", || containerd.exists());
-        let features = format!("{{\"features\":{{\"containerd-snapshotter\":{}}}}}", self.store == Store::Containerd);
-        fs::write(self.path("daemon.json"), features).expect("a file");
-        let mut command = apart("dockerd");
+    }
+
+    fn start_dockerd(&mut self) {
+        let (snapshots, lasting) = (self.store == Store::Containerd, self.lasting);
+        let config = format!("{{\"features\":{{\"containerd-snapshotter\":{snapshots}}},\"live-restore\":{lasting}}}");
+        fs::write(self.path("daemon.json"), config).expect("a file");
+        // In the network that containers are in which have outlived it.
+        let mut command = Command::new("nsenter");
+        let containerd = self.children.first().expect("runs").id();
+        command.arg(format!("--net=/proc/{containerd}/ns/net")).args(["--", "dockerd"]);
         command.arg("--config-file").arg(self.path("daemon.json")).arg("--data-root").arg(self.path("data"));
         command.arg("--exec-root").arg(self.path("exec")).arg("--pidfile").arg(self.path("dockerd.pid"));
-        command.arg("--containerd").arg(containerd).arg("--host").arg(self.host());
+        command.arg("--containerd").arg(self.path("containerd.sock")).arg("--host").arg(self.host());
         command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
         let driver = if self.store == Store::Containerd { "overlayfs" } else { "overlay2" };
         command.args(["--storage-driver", driver]);
@@ -113,8 +149,7 @@ impl OtherEngine {
 impl Drop for OtherEngine {
     fn drop(&mut self) {
         while let Some(mut child) = self.children.pop() {
-            let pid = rustix::process::Pid::from_child(&child);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
             let deadline = Instant::now() + PATIENCE;
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(20));

@@ -66,6 +66,11 @@ impl EventLog {
         }
     }
 
+    /// How much has happened.
+    pub(crate) fn len(&self) -> usize {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// What happened between two times, in seconds since the Unix epoch.
     pub(crate) fn between(&self, from: f64, to: f64) -> Vec<Event> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);

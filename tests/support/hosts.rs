@@ -114,6 +114,13 @@ impl Host {
         format!("kerek-host-{}", self.name)
     }
 
+    /// The process of this machine under whose `/proc/…/root` the host's files are, for root.
+    #[track_caller]
+    pub(crate) fn process(&self) -> String {
+        let pid = ["container", "inspect", "--format", "{{.State.Pid}}", &self.container()];
+        docker(&pid).success().stdout.trim().to_owned()
+    }
+
     /// Runs a program on the host, as root, without SSH.
     #[track_caller]
     pub(crate) fn run(&self, command: &[&str]) -> Output {

@@ -217,7 +217,7 @@ impl Project {
     fn assert_nothing_runs(&self) {
         let deadline = Instant::now() + GRACE;
         loop {
-            let processes = self.processes();
+            let processes = processes_with(&format!("HOME={}", self.home().display()));
             if processes.is_empty() {
                 return;
             }
@@ -225,21 +225,15 @@ impl Project {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
 
-    /// Command lines of all processes that have the project's home.
-    fn processes(&self) -> Vec<String> {
-        let home = format!("HOME={}", self.home().display());
-        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-        all.filter(|process| {
-            let environment = fs::read(process.join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
-        })
-        .map(|process| {
-            let words = fs::read(process.join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&words).replace('\0', " ")
-        })
+/// Command lines of all processes that have a variable in their environment, given as `NAME=VALUE`.
+pub(crate) fn processes_with(variable: &str) -> Vec<String> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let read = |path| fs::read(path).unwrap_or_default();
+    all.filter(|process| read(process.join("environ")).split(|byte| *byte == 0).any(|it| it == variable.as_bytes()))
+        .map(|process| String::from_utf8_lossy(&read(process.join("cmdline"))).replace('\0', " "))
         .collect()
-    }
 }
 
 /// How long a process may outlive the test.

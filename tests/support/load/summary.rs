@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 /// Failures that are kept one by one; all are counted.
-const MAX_FAILURES: usize = 100;
+const MAX_FAILURES: usize = 2000;
 /// Different first words that are kept apart; what comes later counts as `…`.
 const MAX_VERSIONS: usize = 1000;
 /// Characters of a first word that are kept.

@@ -1,0 +1,71 @@
+//! The SSH connection to the engine's host is cut, or says nothing any more, after every line of progress.
+
+use std::time::Duration;
+
+use crate::shop::{self, Order, Shop};
+use crate::support::command;
+use crate::support::hosts::{Host, Kind};
+use crate::support::project::Project;
+use crate::support::tcp_proxy::TcpProxy;
+use crate::sweep::Sweep;
+
+/// Cases that are tried by default.
+const SAMPLE: usize = 1;
+/// What leaving the host may take.
+const TIDY: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    Cut,
+    Silence,
+}
+
+#[test]
+fn links_start_first() {
+    sweep("SSH link, start-first", Order::StartFirst, [Break::Cut, Break::Silence]);
+}
+
+#[test]
+fn links_stop_first() {
+    sweep("SSH link, stop-first", Order::StopFirst, [Break::Silence, Break::Cut]);
+}
+
+fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
+    // Goes last.
+    let host = Host::start(Kind::Docker, &[]);
+    let mut project = Project::new("chaos-links", &shop::compose(order));
+    host.load(&["kerek-test-app"]);
+    // The way there for all but kerek.
+    project.set("DOCKER_HOST", &format!("unix:///proc/{}/root/run/docker.sock", host.process()));
+    let proxy = TcpProxy::start(host.address());
+    let config = host.ssh_config_via(proxy.address());
+    let shop = Shop::open(&project, order);
+    let way = ["--host", &format!("ssh://{}", host.name()), "--ssh-config", &config.to_string_lossy()];
+    let shop = shop.reached_by(&way);
+
+    let mut lines = 0;
+    let verdict = shop.survive("undisturbed", &[Some(0)], |deploy| {
+        let output = command::run(deploy);
+        lines = output.stderr.lines().count();
+        (output, true)
+    });
+    assert!(verdict.problems.is_empty(), "{verdict:#?}");
+
+    let mut sweep = Sweep::new(name);
+    sweep.each(&kinds, lines, SAMPLE, |kind, at, case| {
+        let verdict = shop.survive(case, &[Some(0), Some(3)], |deploy| {
+            let fail = |_| match kind {
+                Break::Cut => proxy.cut(),
+                Break::Silence => proxy.change_both(|conditions| conditions.stalled = true),
+            };
+            let outcome = shop::run(deploy, |said| said.lines().count() >= at, fail);
+            // What the old connection still has to say is not for the host any more.
+            proxy.cut();
+            proxy.change_both(|conditions| conditions.stalled = false);
+            outcome
+        });
+        host.assert_left_alone(TIDY);
+        verdict
+    });
+    sweep.end(&shop.close());
+}
