@@ -157,8 +157,19 @@ impl Drop for OtherEngine {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // Podman leaves its folder mounted on itself.
-        let _ = Command::new("umount").arg(self.path("data/overlay")).stderr(Stdio::null()).status();
+        // One that crashed while it started a container has forgotten who looks after that.
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let pid = process.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+            let socket = self.path("containerd.sock").into_os_string().into_encoded_bytes();
+            if let Some(pid) = pid.filter(|_| words.split(|byte| *byte == 0).any(|word| word == socket)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        // Podman leaves its folder mounted on itself, and so does Docker whose containers outlive it.
+        for folder in ["data/overlay", "data"] {
+            let _ = Command::new("umount").arg(self.path(folder)).stderr(Stdio::null()).status();
+        }
     }
 }
 
