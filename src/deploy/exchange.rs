@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,9 @@ pub(super) struct Context<'a, E> {
     pub(super) failed: RefCell<BTreeSet<ServiceName>>,
     /// Old containers that are stopped and kept until their successors are proven: nobody waits for them.
     pub(super) aside: RefCell<BTreeSet<ContainerId>>,
+    /// Held alone while a container is reconnected, and together while containers are started: an address that is free for
+    /// that moment goes to whoever comes first.
+    pub(super) addresses: RwLock<()>,
     /// The dependencies that are waited for; all if `None`.
     pub(super) awaited: Option<&'a BTreeSet<ServiceName>>,
     pub(super) hub: &'a Hub,
@@ -298,7 +302,12 @@ impl<E: Engine> Exchange<'_, E> {
         let limit = ready::deadline(&member.container, context.wait_timeout, settle);
         let events = context.hub.subscribe(id);
         self.step(member, Step::Starting);
-        let started = if member.was_in() { Ok(()) } else { context.engine.start(id).await };
+        let started = if member.was_in() {
+            Ok(())
+        } else {
+            let _others_may_start = context.addresses.read().await;
+            context.engine.start(id).await
+        };
         match started {
             Ok(()) => {}
             // The engine refuses to start what cannot run: a missing command, a taken port.
@@ -429,6 +438,7 @@ impl<E: Engine> Exchange<'_, E> {
         if !can_be_steered(&member.container) {
             return Ok(false);
         }
+        let _alone = self.context.addresses.write().await;
         let Some(current) = engine.container(id).await? else { return Ok(false) };
         if !traffic::reconnect(engine, id, &current.networks, wanted).await? {
             return Ok(false);

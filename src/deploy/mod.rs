@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Reason};
@@ -336,6 +337,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             project: &name,
             failed: RefCell::default(),
             aside: RefCell::default(),
+            addresses: RwLock::default(),
             launcher: &launcher,
             awaited: (self.request.no_dependencies && !named.is_empty()).then_some(&named),
             hub: &hub,
