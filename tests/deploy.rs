@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::command::Output;
+use support::command::{self, Output};
 use support::prober::Prober;
 use support::project::{Container, Project};
 
@@ -56,6 +56,33 @@ const BAD_VERSIONS: [BadVersion; 5] = [
     ("crash-loops", &[("CRASH_AFTER_MS", "50"), ("RESTART", "always")], "again and again"),
     ("has no command", &[("WEB_COMMAND", "/no-such-program")], "no-such-program"),
 ];
+
+/// Docker gives a container that is connected anew the lowest address that is free. Were it another one, whatever is on its
+/// way to the container would be lost.
+#[test]
+fn connections_live_on_whatever_addresses_are_free() {
+    let filler = "\n  filler: {image: kerek-test-app, scale: 3, stop_grace_period: 1s}\n";
+    let mut project = Project::new("addresses", &format!("{WEB}{filler}"));
+    project.set("REPLICAS", "3");
+    for order in ORDERS {
+        project.set("ORDER", order);
+        // The lowest addresses, which are free later.
+        project.compose(&["down", "--timeout", "1"]).success();
+        project.kerek(&["deploy", "filler"]).success();
+        project.kerek(&["deploy", "web"]).success();
+        project.compose(&["stop", "filler"]).success();
+        let prober = Prober::start(&project, "http://web:8080/slow?ms=500");
+        let mut deploy = project.kerek_command(&["deploy", "web"]);
+        deploy.env("VERSION", "v1");
+        let output = command::run(deploy).success();
+        let summary = prober.stop();
+        assert!(!output.stderr.contains("address changed"), "{order}: {output}");
+        assert_eq!(summary.failed, 0, "{order}: {summary}\n{output}");
+        assert!(summary.versions["v1"].count > 0, "{order}: {summary}");
+    }
+    let holders = project.docker(&["ps", "--all", "--quiet", "--filter", "ancestor=kerek-holder"]).success();
+    assert_eq!(holders.stdout, "", "nothing is held for longer than it takes");
+}
 
 #[test]
 fn brings_up_updates_scales_and_settles() {

@@ -2,7 +2,8 @@
 //!
 //! Docker's DNS answers with every running container that carries a service's alias, ready or not, until it has ended.
 //! Reconnecting a container's endpoint with or without the aliases changes the answer at once, while the address, and
-//! with it every established connection, stays (measured; ARCHITECTURE.md tells more).
+//! with it every established connection, stays: whatever else the engine would give away is held meanwhile (measured;
+//! ARCHITECTURE.md tells more).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -78,17 +79,41 @@ pub(super) async fn reconnect<E: Engine>(
     let mut changed = false;
     for (network, attachment) in wanted {
         let mut attachment = attachment.clone();
-        if let Some(now) = current.get(network) {
-            if same_names(now, &attachment) {
-                continue;
-            }
-            attachment.address.clone_from(&now.address);
-            engine.disconnect(id, network).await?;
+        let Some(now) = current.get(network) else {
+            connect(engine, id, network, &attachment).await?;
+            changed = true;
+            continue;
+        };
+        if same_names(now, &attachment) {
+            continue;
         }
-        connect(engine, id, network, &attachment).await?;
+        attachment.address.clone_from(&now.address);
+        let holders = hold(engine, network, &now.address).await;
+        let reconnected = async {
+            engine.disconnect(id, network).await?;
+            connect(engine, id, network, &attachment).await
+        };
+        let reconnected = reconnected.await;
+        if !holders.is_empty()
+            && let Err(error) = engine.release(&holders).await
+        {
+            tracing::debug!("{error}");
+        }
+        reconnected?;
         changed = true;
     }
     Ok(changed)
+}
+
+/// Sees to it that a container gets its address again. If that cannot be, traffic is lost only if the address does change.
+async fn hold<E: Engine>(engine: &E, network: &NetworkName, address: &str) -> Vec<ContainerId> {
+    if address.is_empty() {
+        return Vec::new();
+    }
+    engine.hold_below(network, address).await.unwrap_or_else(|error| {
+        tracing::debug!("{error}");
+        Vec::new()
+    })
 }
 
 fn same_names(one: &Attachment, other: &Attachment) -> bool {

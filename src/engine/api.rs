@@ -8,6 +8,7 @@
 //! inspection for one unknown word in a field that nobody reads, ask in no version whatever was negotiated, and do not
 //! tell when an endless answer has begun; kerek reads some thirty fields of several hundred.
 
+mod addresses;
 mod archive;
 pub mod content;
 mod copy;
@@ -265,6 +266,14 @@ impl Engine for Api {
             return Ok(());
         }
         unless_status(answer, &[StatusCode::NOT_FOUND])
+    }
+
+    async fn hold_below(&self, network: &NetworkName, address: &str) -> Result<Vec<ContainerId>> {
+        self.hold_addresses_below(network, address).await
+    }
+
+    async fn release(&self, holders: &[ContainerId]) -> Result<()> {
+        self.release_addresses(holders).await
     }
 
     async fn definitions(&self, project: &ProjectName) -> Result<Definitions> {

@@ -284,6 +284,15 @@ impl Engine for Fake {
         self.write(line, id, effect).await
     }
 
+    /// There are no addresses in memory.
+    async fn hold_below(&self, _: &NetworkName, _: &str) -> Result<Vec<ContainerId>> {
+        Ok(Vec::new())
+    }
+
+    async fn release(&self, _: &[ContainerId]) -> Result<()> {
+        Ok(())
+    }
+
     async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<()> {
         let effect = |world: &World| {
             world.change(id, |record| {

@@ -55,6 +55,14 @@ pub trait Engine {
     /// Detaches a container from a network; fine if it is not attached.
     async fn disconnect(&self, id: &ContainerId, network: &NetworkName) -> Result<()>;
 
+    /// Takes all addresses of a network that are free and that the engine would give away before this one, which is in use. So a
+    /// container that is disconnected and connected gets its own again. Ends by itself after some seconds. Returns what is
+    /// to be given to [`Engine::release`].
+    async fn hold_below(&self, network: &NetworkName, address: &str) -> Result<Vec<ContainerId>>;
+
+    /// Ends [`Engine::hold_below`].
+    async fn release(&self, holders: &[ContainerId]) -> Result<()>;
+
     /// The networks and volumes that Compose has made for a project, with the hashes that it has labelled them with.
     async fn definitions(&self, project: &ProjectName) -> Result<Definitions>;
 

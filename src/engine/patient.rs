@@ -119,6 +119,15 @@ impl<E: Engine> Engine for Patient<E> {
         write(call, WRITE_DEADLINE, self.engine.disconnect(id, network)).await
     }
 
+    async fn hold_below(&self, network: &NetworkName, address: &str) -> Result<Vec<ContainerId>> {
+        let call = format!("hold addresses of network {network}");
+        write(call, WRITE_DEADLINE, self.engine.hold_below(network, address)).await
+    }
+
+    async fn release(&self, holders: &[ContainerId]) -> Result<()> {
+        write("release addresses".to_owned(), WRITE_DEADLINE, self.engine.release(holders)).await
+    }
+
     async fn definitions(&self, project: &ProjectName) -> Result<Definitions> {
         let call = format!("list networks and volumes of project {project}");
         read(&self.lost, call, async || self.engine.definitions(project).await).await
@@ -295,6 +304,14 @@ mod tests {
         }
 
         async fn disconnect(&self, _: &ContainerId, _: &NetworkName) -> Result<()> {
+            self.act().await
+        }
+
+        async fn hold_below(&self, _: &NetworkName, _: &str) -> Result<Vec<ContainerId>> {
+            self.act().await.map(|()| Vec::new())
+        }
+
+        async fn release(&self, _: &[ContainerId]) -> Result<()> {
             self.act().await
         }
 
