@@ -328,15 +328,19 @@ ensure_debian() {
     ! docker image inspect "$image" &>/dev/null || return 0
     command -v mmdebstrap >/dev/null || apt_install mmdebstrap
     say "making the image $image of Debian's packages"
-    as_root mmdebstrap --quiet --variant=minbase \
+    local made
+    # It gets its name once it is whole: what is cut off would be an image, too.
+    made=$(as_root mmdebstrap --quiet --variant=minbase \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
-        "$release" - <<EOT | docker import - "$image" >/dev/null
+        "$release" - <<EOT | docker import -
 deb $mirror/debian $release main
 deb $mirror/debian $release-updates main
 deb $mirror/debian-security $release-security main
 EOT
+    ) || return
+    docker tag "$made" "$image"
 }
 
 main "$@"

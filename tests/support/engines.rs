@@ -115,7 +115,11 @@ impl OtherEngine {
     fn wait_for(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
-            assert!(Instant::now() < deadline, "{what} did not come up in {}", self.directory.path().display());
+            if Instant::now() >= deadline {
+                let log = |name| fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default();
+                let logs = ["containerd", "dockerd", "podman"].map(log).concat();
+                panic!("{what} did not come up in {}: {logs}", self.directory.path().display());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
