@@ -51,10 +51,11 @@ async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Fa
         return Ok(());
     }
     let refused = |why: &str| {
-        let context = global.context.as_deref().map(|context| format!("--context {} ", quote(context)));
-        let context = context.unwrap_or_default();
+        let engines = [("--context", &global.context), ("--host", &global.host)].into_iter();
+        let engine = engines.filter_map(|(option, value)| Some(format!("{option} {} ", quote(value.as_deref()?))));
+        let engine: String = engine.collect();
         let hint = format!(
-            "The lock is still there. Remove it without a question: kerek {context}unlock --force {}",
+            "The lock is still there. Remove it without a question: kerek {engine}unlock --force {}",
             quote(&options.project)
         );
         Failure::new(Kind::Unconfirmed, anyhow!("{why}")).hint(hint)

@@ -396,7 +396,8 @@ impl<E: Engine> Exchange<'_, E> {
 
     /// Lets the service's names lead to a container.
     async fn publish(&self, member: &Member) -> engine::Result<()> {
-        if self.move_to(member, &member.home).await? {
+        // Nobody has found the way to a new one yet.
+        if self.move_to(member, &member.home, is_serving(&member.container)).await? {
             self.step(member, Step::Published);
         }
         Ok(())
@@ -416,7 +417,7 @@ impl<E: Engine> Exchange<'_, E> {
             return engine.stop(id, self.context.stop_timeout).await;
         }
         let withdraws = self.steers && !self.drain.is_off() && is_serving(&member.container);
-        if withdraws && self.move_to(member, &traffic::withdrawn(&member.container)).await? {
+        if withdraws && self.move_to(member, &traffic::withdrawn(&member.container), true).await? {
             self.step(member, Step::Withdrawn);
             self.step(member, Step::Draining);
             let begin = Instant::now();
@@ -431,8 +432,9 @@ impl<E: Engine> Exchange<'_, E> {
         Ok(())
     }
 
-    /// Reconnects a container so that it has the wanted attachments. Returns whether anything had to be done.
-    async fn move_to(&self, member: &Member, wanted: &Attachments) -> engine::Result<bool> {
+    /// Reconnects a container so that it has the wanted attachments; if it `is_known`, connections to it live on. Returns
+    /// whether anything had to be done.
+    async fn move_to(&self, member: &Member, wanted: &Attachments, is_known: bool) -> engine::Result<bool> {
         let engine = self.context.engine;
         let id = &member.container.id;
         if !can_be_steered(&member.container) {
@@ -440,10 +442,10 @@ impl<E: Engine> Exchange<'_, E> {
         }
         let _alone = self.context.addresses.write().await;
         let Some(current) = engine.container(id).await? else { return Ok(false) };
-        if !traffic::reconnect(engine, id, &current.networks, wanted).await? {
+        if !traffic::reconnect(engine, id, &current.networks, wanted, is_known).await? {
             return Ok(false);
         }
-        if let Some(after) = engine.container(id).await? {
+        if is_known && let Some(after) = engine.container(id).await? {
             for (network, now) in &after.networks {
                 let before = current.networks.get(network).map_or("", |before| &before.address);
                 if !before.is_empty() && !now.address.is_empty() && before != now.address {

@@ -127,7 +127,7 @@ pub(super) async fn hide<E: Engine>(engine: &E, plan: &Plan, containers: &[Conta
             && can_be_steered(container)
     });
     future::try_join_all(hidden.map(|container| async {
-        traffic::reconnect(engine, &container.id, &container.networks, &traffic::withdrawn(container)).await
+        traffic::reconnect(engine, &container.id, &container.networks, &traffic::withdrawn(container), false).await
     }))
     .await?;
     Ok(())

@@ -69,12 +69,14 @@ pub(super) fn withdrawn(container: &Container) -> Attachments {
     attachments
 }
 
-/// Reconnects a container wherever its names differ from the wanted ones. Returns whether they did anywhere.
+/// Reconnects a container wherever its names differ from the wanted ones; if it `is_known`, under the same addresses.
+/// Returns whether they did anywhere.
 pub(super) async fn reconnect<E: Engine>(
     engine: &E,
     id: &ContainerId,
     current: &Attachments,
     wanted: &Attachments,
+    is_known: bool,
 ) -> engine::Result<bool> {
     let mut changed = false;
     for (network, attachment) in wanted {
@@ -88,7 +90,7 @@ pub(super) async fn reconnect<E: Engine>(
             continue;
         }
         attachment.address.clone_from(&now.address);
-        let holders = hold(engine, network, &now.address).await;
+        let holders = if is_known { hold(engine, network, &now.address).await } else { Vec::new() };
         let reconnected = async {
             engine.disconnect(id, network).await?;
             connect(engine, id, network, &attachment).await
