@@ -178,6 +178,22 @@ fn the_engine_comes_from_option_environment_or_default() {
     assert_eq!(code, 2, "{err}");
 }
 
+/// The shells are those that `scripts/setup.sh` installs.
+#[test]
+fn shells_take_the_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, err) = Kerek::new().run(["completions", shell]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert_cmd::Command::new(shell).args(["-n", "/dev/stdin"]).write_stdin(script).assert().success();
+    }
+    let (_, script, _) = Kerek::new().run(["completions", "bash"]);
+    let ask = "COMP_WORDS=(kerek roll); COMP_CWORD=1; _kerek kerek roll kerek; echo \"${COMPREPLY[*]}\"";
+    let answer = assert_cmd::Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).assert().success();
+    assert_eq!(answer.get_output().stdout, b"rollback\n");
+    let (code, _, err) = Kerek::new().run(["completions", "cmd"]);
+    assert_eq!(code, 2, "{err}");
+}
+
 #[test]
 fn the_docker_cli_learns_what_plugin_this_is() {
     let (code, out, err) = Kerek::new().run(["docker-cli-plugin-metadata"]);

@@ -1,6 +1,7 @@
 //! Kerek as a plugin of the real docker CLI, which calls it in ways of its own. Needs `docker`, but no engine.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::{env, fs};
 
 use assert_cmd::Command;
@@ -15,9 +16,7 @@ struct Docker {
 impl Docker {
     fn new() -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
-        let plugins = home.path().join("config/cli-plugins");
-        fs::create_dir_all(&plugins).expect("the directory is ours");
-        symlink(env!("CARGO_BIN_EXE_kerek"), plugins.join("docker-deploy")).expect("the directory is ours");
+        kerek(home.path(), "plugin install").success();
         let app = "services: {web: {image: app}}\n";
         fs::write(home.path().join("compose.yaml"), app).expect("the directory is ours");
         Self { home }
@@ -47,6 +46,55 @@ impl Docker {
         let output = self.run(line).code(code).get_output().clone();
         let text = String::from_utf8(output.stderr).expect("it is UTF-8");
         text.lines().find(|line| line.starts_with("Error: ")).unwrap_or(&text).to_owned()
+    }
+}
+
+/// Kerek with a home, where the docker CLI's configuration is in `config`.
+fn kerek(home: &Path, line: &str) -> Assert {
+    Command::new(env!("CARGO_BIN_EXE_kerek"))
+        .args(line.split_whitespace())
+        .env_clear()
+        .env("HOME", home)
+        .env("DOCKER_CONFIG", home.join("config"))
+        .assert()
+}
+
+#[test]
+fn installing_and_removing_leave_alone_what_is_not_kereks() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let link = home.path().join("config/cli-plugins/docker-deploy");
+    let out = |line: &str| {
+        let output = kerek(home.path(), line).success().get_output().clone();
+        String::from_utf8(output.stdout).expect("it is UTF-8")
+    };
+    assert!(out("plugin remove").contains("there is no plugin"));
+    assert!(out("--dry-run plugin install").contains("would make"));
+    assert!(!link.exists());
+    for (there, now) in [("now", false), ("already", true)] {
+        assert_eq!(link.exists(), now);
+        assert!(out("plugin install").contains(there));
+    }
+    assert_eq!(fs::read_link(&link).expect("a link"), Path::new(env!("CARGO_BIN_EXE_kerek")));
+    assert!(out("--dry-run plugin remove").contains("would remove") && link.exists());
+    assert!(out("plugin remove").contains("removed") && !link.exists());
+
+    // One that has moved away meanwhile.
+    symlink("/nowhere/kerek", &link).expect("the directory is ours");
+    out("plugin install");
+    assert!(link.exists());
+    fs::remove_file(&link).expect("it is there");
+
+    for foreign in ["file", "link"] {
+        match foreign {
+            "file" => fs::write(&link, "#!/bin/sh\n").expect("the directory is ours"),
+            _ => symlink("/bin/sh", &link).expect("the directory is ours"),
+        }
+        for line in ["plugin install", "plugin remove"] {
+            let output = kerek(home.path(), line).code(1).get_output().clone();
+            let complaint = String::from_utf8(output.stderr).expect("it is UTF-8");
+            assert!(complaint.contains("something else") && complaint.contains("cli-plugins"), "{complaint}");
+        }
+        fs::remove_file(&link).expect("it stays");
     }
 }
 

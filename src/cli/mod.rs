@@ -9,6 +9,7 @@ mod deploy;
 mod global;
 mod hosts;
 mod releases;
+mod shell;
 mod tunnel;
 mod unlock;
 mod values;
@@ -25,6 +26,7 @@ pub use deploy::{DeployOptions, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
 pub use releases::{HistoryOptions, ListFormat, RollbackOptions};
+pub use shell::{CompletionsOptions, PluginAction, PluginOptions};
 pub use tunnel::TunnelSshOptions;
 pub use unlock::UnlockOptions;
 
@@ -71,15 +73,27 @@ pub struct Cli {
     version: Option<bool>,
 }
 
+/// All that can be typed, as clap knows it.
+#[must_use]
+pub fn definition() -> clap::Command {
+    command(Program::Kerek)
+}
+
 /// The commands and their own options.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Bring services to the state that the Compose files describe
     #[command(long_about = deploy::LONG_ABOUT)]
     Deploy(DeployOptions),
+    /// Print completions for a shell
+    #[command(long_about = shell::COMPLETIONS_LONG_ABOUT)]
+    Completions(CompletionsOptions),
     /// Show what was deployed when, and how it ended
     #[command(long_about = releases::HISTORY_LONG_ABOUT)]
     History(HistoryOptions),
+    /// Make `docker deploy` the same as `kerek deploy`
+    #[command(long_about = shell::PLUGIN_LONG_ABOUT)]
+    Plugin(PluginOptions),
     /// Turn fresh hosts into container hosts
     #[command(long_about = hosts::PROVISION_LONG_ABOUT)]
     Provision(ProvisionOptions),
@@ -171,7 +185,9 @@ fn command(program: Program) -> clap::Command {
     let examples = [
         ("deploy", deploy::EXAMPLES),
         ("help", HELP_EXAMPLES),
+        ("completions", shell::COMPLETIONS_EXAMPLES),
         ("history", releases::HISTORY_EXAMPLES),
+        ("plugin", shell::PLUGIN_EXAMPLES),
         ("provision", hosts::PROVISION_EXAMPLES),
         ("rollback", releases::ROLLBACK_EXAMPLES),
         ("run-with-ssh-config", hosts::RUN_WITH_SSH_CONFIG_EXAMPLES),
@@ -193,7 +209,7 @@ fn hide_engine_options(mut command: clap::Command) -> clap::Command {
         .filter(|argument| argument.get_help_heading() == Some(global::ENGINE))
         .map(|argument| argument.clone().hide(true))
         .collect();
-    for name in ["help", "provision", "run-with-ssh-config", "tunnel-ssh"] {
+    for name in ["completions", "help", "plugin", "provision", "run-with-ssh-config", "tunnel-ssh"] {
         command = command.mut_subcommand(name, |command| command.args(&hidden));
     }
     command

@@ -3,8 +3,10 @@
 //! [`run`] is where a parsed command line becomes action, and an outcome becomes words and an exit code.
 
 mod change;
+mod completions;
 pub mod deploy;
 mod history;
+mod plugin;
 mod plugin_metadata;
 mod project;
 mod provision;
@@ -59,6 +61,8 @@ fn progress(command: &Command) -> Option<Progress> {
 async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Deploy(options) => Box::pin(deploy::run(&cli.global, options)).await,
+        Command::Completions(options) => completions::run(*options),
+        Command::Plugin(options) => plugin::run(&cli.global, *options),
         Command::History(options) => history::run(&cli.global, options).await,
         Command::Rollback(options) => rollback::run(&cli.global, options).await,
         Command::Provision(options) => provision::run(&cli.global, options).await,

@@ -4,10 +4,12 @@ use insta::assert_snapshot;
 
 use super::Kerek;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "",
+    "completions",
     "deploy",
     "history",
+    "plugin",
     "provision",
     "rollback",
     "run-with-ssh-config",
@@ -83,7 +85,9 @@ fn root_short() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
+      completions          Print completions for a shell
       history              Show what was deployed when, and how it ended
+      plugin               Make `docker deploy` the same as `kerek deploy`
       provision            Turn fresh hosts into container hosts
       rollback             Go back to a release that was good
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
@@ -133,7 +137,9 @@ fn root_long() {
 
     Commands:
       deploy               Bring services to the state that the Compose files describe
+      completions          Print completions for a shell
       history              Show what was deployed when, and how it ended
+      plugin               Make `docker deploy` the same as `kerek deploy`
       provision            Turn fresh hosts into container hosts
       rollback             Go back to a release that was good
       run-with-ssh-config  Run a program whose SSH connections follow a given config file
