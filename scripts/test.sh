@@ -12,5 +12,5 @@ environment=$(scripts/setup.sh)
 eval "$environment"
 
 # Most tests wait most of the time.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-10}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 exec cargo test --locked "$@"

@@ -166,16 +166,25 @@ impl Project {
             filters.iter().map(|filter| self.for_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
         };
         let anonymous = self.anonymous_volumes();
-        // Before their containers, which would be in the way of removing the images.
-        let kept = format!("reference=kerek-release:{}.*", self.name);
-        let images = ["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &kept];
-        let images = self.for_all(&images, &["rmi", "--force"]);
-        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).chain([images]).collect();
+        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).collect();
+        let images = self.kept_images();
+        if !images.is_empty() {
+            let images: Vec<_> = images.iter().map(String::as_str).collect();
+            outputs.push(self.docker(&[&["rmi"], images.as_slice()].concat()));
+        }
         if !anonymous.is_empty() {
             let anonymous: Vec<_> = anonymous.iter().map(String::as_str).collect();
             outputs.push(self.docker(&[&["volume", "rm", "--force"], anonymous.as_slice()].concat()));
         }
         outputs
+    }
+
+    /// The names that kerek has given to images of the project's releases. Filters of engines differ in what they match.
+    fn kept_images(&self) -> Vec<String> {
+        let listed = self.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout;
+        let own = format!("kerek-release:{}.", self.name);
+        let is_own = |name: &&str| name.rsplit('/').next().is_some_and(|name| name.starts_with(&own));
+        listed.lines().filter(is_own).map(str::to_owned).collect()
     }
 
     /// Volumes without a name of their own that the project's containers mount. To the engine, one that was handed down to
