@@ -54,7 +54,8 @@ const BAD_VERSIONS: [BadVersion; 5] = [
     ("crashes at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "3")], "exited with code 3"),
     ("ends at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "0"), ("RESTART", "always")], "again and again"),
     ("crash-loops", &[("CRASH_AFTER_MS", "50"), ("RESTART", "always")], "again and again"),
-    ("has no command", &[("WEB_COMMAND", "/no-such-program")], "no-such-program"),
+    // The words are the program's own: its last lines are to be shown.
+    ("is given a wrong command", &[("WEB_COMMAND", "/no-such-program")], "no-such-program"),
 ];
 
 /// Docker gives a container that is connected anew the lowest address that is free. Were it another one, whatever is on its

@@ -47,8 +47,8 @@ const BAD_VERSIONS: [BadVersion; 4] = [
     ("crashes at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "3")], &["exited with code 3"]),
     // Podman has no state between two attempts: then, it has exited like any other.
     ("crash-loops", &[("CRASH_AFTER_MS", "50"), ("RESTART", "always")], &["again and again", "exited with code 1"]),
-    // On a busy machine, Podman has been seen to call it started, and then ended with 2, without a word.
-    ("has no command", &[("WEB_COMMAND", "/no-such-program")], &["no-such-program", "exited with code 2"]),
+    // The words are the program's own: its last lines are to be shown.
+    ("is given a wrong command", &[("WEB_COMMAND", "/no-such-program")], &["no-such-program"]),
 ];
 
 #[test]
@@ -172,6 +172,16 @@ fn bad_versions_leave_the_old_one_serving(order: &str) {
             project.set(name, "");
         }
     }
+}
+
+/// Podman's `tail` would leave out "one".
+#[test]
+fn last_words_are_shown_whole_that_were_written_in_parts() {
+    let compose = "services: {web: {image: 'busybox:1.37', command: sh -c 'printf one-; sleep 0.3; echo two; exit 3'}}";
+    let project = PodmanProject::new("podman-words", compose);
+    let output = project.kerek(&["deploy", "--wait"]).exits(4);
+    assert_contains(&output.stderr, "exited with code 3");
+    assert_contains(&output.stderr, "one-two");
 }
 
 /// A service whose main process and hooks tell what they do in a volume, which both versions share.

@@ -30,6 +30,9 @@ use crate::report::{Event, Reporter, Step};
 /// Lines of output shown of a container that has failed.
 pub(super) const EVIDENCE_LINES: usize = 20;
 
+/// How long a container that has failed may take to have its output in its log.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What is wrong with a container that has done its work although it was to run on.
 const ENDED: &str = "ended by itself, unlike the container it was to replace";
 
@@ -509,16 +512,28 @@ impl<E: Engine> Exchange<'_, E> {
     async fn show_failure(&self, member: &Member, failed: &Failed) {
         let Failed::Unfit(reason) = failed else { return };
         self.step(member, Step::Failed { reason });
-        let engine = self.context.engine;
         let (logs, container) =
-            tokio::join!(engine.logs(&member.container.id, EVIDENCE_LINES), engine.container(&member.container.id));
+            tokio::join!(self.last_lines(member), self.context.engine.container(&member.container.id));
         let probe = container.ok().flatten().map(|container| container.last_probe).unwrap_or_default();
         self.context.reporter.report(&Event::Evidence {
             service: self.service,
             container: &member.container.name,
-            logs: &logs.unwrap_or_default(),
+            logs: &logs,
             probe: &probe,
         });
+    }
+
+    /// The last lines that a container has written. Podman calls a container ended a moment before its log has its last
+    /// words, which are the ones that matter: an empty log is looked at again for a while.
+    async fn last_lines(&self, member: &Member) -> Vec<String> {
+        let deadline = Instant::now() + LAST_WORDS;
+        loop {
+            let lines = self.context.engine.logs(&member.container.id, EVIDENCE_LINES).await.unwrap_or_default();
+            if !lines.is_empty() || Instant::now() >= deadline {
+                return lines;
+            }
+            tokio::time::sleep(LAST_WORDS / 10).await;
+        }
     }
 
     fn step(&self, member: &Member, step: Step<'_>) {

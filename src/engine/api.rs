@@ -56,6 +56,8 @@ const MAX_VERSION: Version = Version(1, 51);
 const MIN_VERSION: Version = Version(1, 41);
 /// Since then a container can be created on several networks (Docker 25).
 const SEVERAL_NETWORKS: Version = Version(1, 44);
+/// How long a log may take that is read from its beginning only because its end cannot be had alone.
+const WHOLE_LOG: Duration = Duration::from_secs(5);
 /// Lines kept of the output of a command that ran in a container.
 const EXEC_LINES: usize = 100;
 /// Inspections under way at once.
@@ -63,6 +65,9 @@ const CONCURRENT_INSPECTIONS: usize = 16;
 /// How often to look whether a removal that someone else has begun is over, and the pause between: 30 s altogether.
 const REMOVAL_LOOKS: usize = 300;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+/// How often a container that is between two states is asked for once more, and the pauses between.
+const SETTLING_TRIES: usize = 20;
+const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is escaped in a name, wherever it is put.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -143,6 +148,26 @@ impl Api {
         Ok(Some(container))
     }
 
+    async fn log(&self, id: &ContainerId, selection: &str) -> Result<Tail> {
+        let call = format!("get logs of container {}", id.short());
+        let path = self.container_path(id, &format!("/logs?stdout=true&stderr=true{selection}"));
+        let body = self.http.stream(&call, &path).await?;
+        read_output(&call, body).await
+    }
+
+    /// Makes a call that ends a container. Podman refuses it at the very moment in which the container ends by itself, or is
+    /// started again by its policy; asked once more, it goes on.
+    async fn once_settled(&self, attempt: impl AsyncFn() -> Result<Answer>) -> Result<Answer> {
+        for _ in 0..SETTLING_TRIES {
+            let answer = attempt().await?;
+            if !(self.podman && is_in_between(&answer)) {
+                return Ok(answer);
+            }
+            tokio::time::sleep(SETTLING_PAUSE).await;
+        }
+        attempt().await
+    }
+
     /// Waits until a container is gone whose removal was begun by someone else; `busy` is the engine's refusal.
     async fn wait_until_gone(&self, id: &ContainerId, busy: &Answer) -> Result<()> {
         for _ in 0..REMOVAL_LOOKS {
@@ -206,14 +231,14 @@ impl Engine for Api {
         let call = format!("stop container {}", id.short());
         let query = timeout.map_or_else(String::new, |timeout| format!("?t={}", stop_seconds(timeout)));
         let path = self.container_path(id, &format!("/stop{query}"));
-        let answer = self.http.post(&call, &path).await?;
+        let answer = self.once_settled(async || self.http.post(&call, &path).await).await?;
         unless_status(answer, &[StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND])
     }
 
     async fn remove(&self, id: &ContainerId, volumes: bool) -> Result<()> {
         let call = format!("remove container {}", id.short());
         let path = self.container_path(id, &format!("?force=true&v={volumes}"));
-        let answer = self.http.delete(&call, &path).await?;
+        let answer = self.once_settled(async || self.http.delete(&call, &path).await).await?;
         if answer.status == StatusCode::CONFLICT && answer.message().contains("already in progress") {
             return self.wait_until_gone(id, &answer).await;
         }
@@ -322,10 +347,13 @@ impl Engine for Api {
     }
 
     async fn logs(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>> {
-        let call = format!("get logs of container {}", id.short());
-        let path = self.container_path(id, &format!("/logs?stdout=true&stderr=true&tail={lines}"));
-        let body = self.http.stream(&call, &path).await?;
-        Ok(read_output(&call, body).await?.into_lines(lines))
+        if self.podman {
+            // Its `tail` leaves out all but the end of a line that was not written in one go, as unbuffered output is.
+            if let Ok(whole) = tokio::time::timeout(WHOLE_LOG, self.log(id, "")).await {
+                return Ok(whole?.into_lines(lines));
+            }
+        }
+        Ok(self.log(id, &format!("&tail={lines}")).await?.into_lines(lines))
     }
 
     async fn exec(&self, id: &ContainerId, exec: &Exec) -> Result<ExecOutcome> {
@@ -447,6 +475,11 @@ fn unless_status(answer: Answer, fine: &[StatusCode]) -> Result<()> {
 
 fn lacks_metrics(answer: &Answer) -> bool {
     answer.status.is_server_error() && answer.message().contains("no metrics")
+}
+
+/// Whether podman found a container in another state than it had seen a moment before.
+fn is_in_between(answer: &Answer) -> bool {
+    !answer.status.is_success() && answer.message().contains("container state improper")
 }
 
 /// Whole seconds, rounded up so that nothing gets less time than it was promised.

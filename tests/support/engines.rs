@@ -18,6 +18,11 @@ pub(crate) enum Store {
     Podman,
 }
 
+/// Settings of containerd, which all its versions since 1.3 know; they do not mind plugins that they have not.
+const CONTAINERD: &str = "version = 2\n\
+    disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", \
+    \"io.containerd.nri.v1.nri\"]\n";
+
 /// Time for an engine to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,7 +78,11 @@ impl OtherEngine {
 
     fn start_containerd(&mut self) {
         let containerd = self.path("containerd.sock");
+        // What only Kubernetes needs: its resource interface has one socket for the whole machine, and a second containerd
+        // that comes up at the same moment ends over it.
+        fs::write(self.path("containerd.toml"), CONTAINERD).expect("a file");
         let mut command = apart("containerd");
+        command.arg("--config").arg(self.path("containerd.toml"));
         command.arg("--root").arg(self.path("containerd")).arg("--state").arg(self.path("containerd-state"));
         command.arg("--address").arg(&containerd);
         self.spawn(command, "containerd");
