@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The exit code, as documented in the README.
+    /// The exit code, as documented in docs/output.md.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {

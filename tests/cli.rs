@@ -180,6 +180,24 @@ fn the_engine_comes_from_option_environment_or_default() {
 
 /// The shells are those that `scripts/setup.sh` installs.
 #[test]
+fn each_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().to_str().expect("it is UTF-8");
+    assert_eq!(Kerek::new().run(["man-pages", path]), (0, String::new(), String::new()));
+    let page = |name| fs::read_to_string(folder.path().join(name)).expect("there is a page");
+    assert!(page("kerek.1").contains("kerek\\-deploy(1)"), "{}", page("kerek.1"));
+    let deploy = page("kerek-deploy.1");
+    for words in [".TH kerek-deploy 1", "\\-\\-dry\\-run", "Examples:"] {
+        assert!(deploy.contains(words), "{words}: {deploy}");
+    }
+    assert!(!folder.path().join("kerek-docker-cli-plugin-metadata.1").exists(), "nobody is to call it");
+
+    let (code, out, err) = Kerek::new().run(["man-pages", "/no/such/folder"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("/no/such/folder") && err.contains("Hint: "), "{err}");
+}
+
+#[test]
 fn shells_take_the_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, err) = Kerek::new().run(["completions", shell]);

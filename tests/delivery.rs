@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use support::command::{self, Output};
 use support::engines::{OtherEngine, Store, docker};
 use support::hosts::{Host, Kind};
 use support::image_archives::{Recipe, layer};
+use support::json_lines;
 use support::project::Project;
 use support::tcp_proxy::{Direction, TcpProxy};
 
@@ -110,13 +109,17 @@ fn a_deploy_brings_its_images() {
     site.project.write("greet/index.html", "Hi from B\n");
     let (output, _) = site.kerek(&["--dry-run", "deploy", "--transfer-images"], "");
     assert!(output.stderr.contains("neither builds nor sends"), "{output}");
+    assert!(output.stderr.contains("0 images to send, 0 B, 1 there already"), "not built yet: {output}");
+    site.project.compose(&["build"]).success();
+    let (output, bytes) = site.kerek(&["--dry-run", "deploy", "--transfer-images"], "");
+    assert!(output.stderr.contains("1 image to send, 4"), "400 kB and a bit: {output}");
+    assert!(bytes <= OVERHEAD && site.containers() == first, "nothing is sent: {bytes} bytes, {output}");
     let (output, bytes) = site.kerek(&deploy, "");
     let second = site.containers();
     assert!(second.is_disjoint(&first) && second.len() == 2, "{output}");
     assert_eq!(site.served(), ["Hi from B\n".to_owned()].into(), "{output}");
     assert!(bytes <= content.len() as u64 + 2 * OVERHEAD, "one layer has changed: {bytes} bytes, {output}");
-    let events: Vec<Value> =
-        output.stderr.lines().map(|line| serde_json::from_str(line).expect("should be JSON")).collect();
+    let events = json_lines::parse(&output.stderr);
     let planned = events.iter().find(|event| event["event"] == "planned").expect("should be planned");
     assert_eq!(planned["services"][0]["reasons"][0]["reason"], "image_changed", "{output}");
     let sent = events.iter().find(|event| event["step"] == "sent").expect("should be sent");

@@ -6,9 +6,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use support::command::{self, Output};
+use support::json_lines;
 use support::project::Project;
 use support::registry::Registry;
 
@@ -403,11 +402,9 @@ const WEB: &str = "  web: {<<: *service, image: 'busybox:1.37', environment: {LE
 #[test]
 fn json_is_an_object_a_line() {
     let mut app = App::new("json", WEB);
-    let lines = |text: &str| -> Vec<Value> {
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-    };
     let output = app.project.kerek(&["deploy", "--progress", "json"]).success();
-    let names: Vec<_> = lines(&output.stderr).iter().map(|line| line["event"].as_str().map(str::to_owned)).collect();
+    let names: Vec<_> =
+        json_lines::parse(&output.stderr).iter().map(|line| line["event"].as_str().map(str::to_owned)).collect();
     for name in ["planned", "creating", "compose", "service_begun", "step", "service_done", "finished"] {
         assert!(names.contains(&Some(name.to_owned())), "{name}: {output}");
     }
@@ -415,14 +412,14 @@ fn json_is_an_object_a_line() {
 
     app.project.set("LEVEL", "2");
     let output = app.unchanged_by(&["--dry-run", "deploy", "--progress", "json"]);
-    let [plan] = lines(&output.stdout).try_into().expect("one plan");
+    let [plan] = json_lines::parse(&output.stdout).try_into().expect("one plan");
     let reason = &plan["services"][0]["reasons"][0];
     assert_eq!(reason["reason"], "config_changed", "{plan}");
     assert_ne!(reason["old"], reason["new"], "{plan}");
 
     app.project.set("COMPOSE_PROGRESS", "json");
     let output = app.refused(&["deploy", "-f", "no-such-file.yaml"]);
-    let last = lines(&output.stderr).pop().expect("a line");
+    let last = json_lines::parse(&output.stderr).pop().expect("a line");
     assert_eq!((&last["event"], &last["exit_code"]), (&"failed".into(), &1.into()), "{last}");
     assert_contains(last["message"].as_str().unwrap_or_default(), "no-such-file.yaml");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::EngineOptions;
+use super::common::{EngineOptions, OutputOptions};
 use super::{common, values};
 use crate::images::compress::Compression;
 use crate::images::manifest::Platform;
@@ -142,13 +142,9 @@ pub struct TransferImagesOptions {
     #[arg(long, value_name = "OS/ARCH", value_parser = values::platform)]
     pub platform: Option<Platform>,
 
-    /// How to show progress
-    #[arg(long, value_name = "HOW", value_enum)]
-    pub progress: Option<common::Progress>,
-
-    /// Whether to use colours and to move the cursor
-    #[arg(long, value_name = "WHEN", value_enum)]
-    pub ansi: Option<common::Ansi>,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputOptions,
 
     /// The engine.
     #[command(flatten)]

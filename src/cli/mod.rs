@@ -26,7 +26,7 @@ pub use deploy::{DeployOptions, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
 pub use releases::{HistoryOptions, ListFormat, RollbackOptions};
-pub use shell::{CompletionsOptions, PluginAction, PluginOptions};
+pub use shell::{CompletionsOptions, ManPagesOptions, PluginAction, PluginOptions};
 pub use tunnel::TunnelSshOptions;
 pub use unlock::UnlockOptions;
 
@@ -91,6 +91,9 @@ pub enum Command {
     /// Show what was deployed when, and how it ended
     #[command(long_about = releases::HISTORY_LONG_ABOUT)]
     History(HistoryOptions),
+    /// Write manual pages
+    #[command(long_about = shell::MAN_PAGES_LONG_ABOUT)]
+    ManPages(ManPagesOptions),
     /// Make `docker deploy` the same as `kerek deploy`
     #[command(long_about = shell::PLUGIN_LONG_ABOUT)]
     Plugin(PluginOptions),
@@ -187,6 +190,7 @@ fn command(program: Program) -> clap::Command {
         ("help", HELP_EXAMPLES),
         ("completions", shell::COMPLETIONS_EXAMPLES),
         ("history", releases::HISTORY_EXAMPLES),
+        ("man-pages", shell::MAN_PAGES_EXAMPLES),
         ("plugin", shell::PLUGIN_EXAMPLES),
         ("provision", hosts::PROVISION_EXAMPLES),
         ("rollback", releases::ROLLBACK_EXAMPLES),
@@ -209,7 +213,7 @@ fn hide_engine_options(mut command: clap::Command) -> clap::Command {
         .filter(|argument| argument.get_help_heading() == Some(global::ENGINE))
         .map(|argument| argument.clone().hide(true))
         .collect();
-    for name in ["completions", "help", "plugin", "provision", "run-with-ssh-config", "tunnel-ssh"] {
+    for name in ["completions", "help", "man-pages", "plugin", "provision", "run-with-ssh-config", "tunnel-ssh"] {
         command = command.mut_subcommand(name, |command| command.args(&hidden));
     }
     command

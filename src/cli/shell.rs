@@ -1,4 +1,7 @@
-//! The options of the commands that make kerek at home on a machine: `completions` and `plugin`.
+//! The options of the commands that make kerek at home on a machine: `completions`, `man-pages` and
+//! `plugin`.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
@@ -12,6 +15,16 @@ pub(super) const COMPLETIONS_EXAMPLES: &[(&str, &str)] = &[
     ("source <(kerek completions bash)", "Complete in this bash; put the line into ~/.bashrc to have it always"),
     ("kerek completions fish > ~/.config/fish/completions/kerek.fish", "Have fish complete, from the next one on"),
     ("kerek completions zsh > ~/.zfunc/_kerek", "Have zsh complete, if ~/.zfunc is in its `fpath`"),
+];
+
+pub(super) const MAN_PAGES_LONG_ABOUT: &str = "\
+Write kerek's manual pages, one a command.
+
+They go into a folder that is there. `man` finds them in the folder `man1` of any folder on its path.";
+
+pub(super) const MAN_PAGES_EXAMPLES: &[(&str, &str)] = &[
+    ("kerek man-pages ~/.local/share/man/man1", "From now on, `man kerek-deploy` explains `kerek deploy`"),
+    ("sudo kerek man-pages /usr/local/share/man/man1", "The same for everybody on this machine"),
 ];
 
 pub(super) const PLUGIN_LONG_ABOUT: &str = "\
@@ -31,6 +44,14 @@ pub struct CompletionsOptions {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
+}
+
+/// Where manual pages go.
+#[derive(Args, Clone, Debug)]
+pub struct ManPagesOptions {
+    /// The folder to write to
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// What to do about the plugin.

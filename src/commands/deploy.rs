@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{change, insisted, project, same_engine, selection, source_selection};
+use super::{change, heeding_signals, insisted, project, same_engine, selection, source_selection};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::ComposeCli;
@@ -55,9 +55,17 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         let end = source.is_some().then(|| End::new(api.clone(), &link));
         let api = end.as_ref().map_or(api, |end| end.api.clone());
         let engine = Patient::new(api.clone()).until(link.lost().clone());
+        let deliver = async |source: Access, end: End, request: &Request| {
+            let config = global.config.as_deref();
+            let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
+            let dry_run = global.dry_run;
+            let delivery = Delivery { source: &source, compose: &here, dry_run, reporter: &*reporter, cancel: &cancel };
+            delivery.make(&Place { engine: &engine, compose: &compose }, end, access.endpoint(), request).await
+        };
         let result = async {
             if global.dry_run {
-                if source.is_some() {
+                if let (Some(source), Some(end)) = (source, end) {
+                    deliver(source, end, &request).await?;
                     request.images = images::Options::delivered();
                 }
                 let preview = Box::pin(deploy::preview(&engine, &compose, &request, &*reporter));
@@ -72,11 +80,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
             let owner = Owner::this(&words(options));
             let work = async {
                 if let (Some(source), Some(end)) = (source, end) {
-                    let config = global.config.as_deref();
-                    let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
-                    let delivery = Delivery { source: &source, compose: &here, reporter: &*reporter, cancel: &cancel };
-                    let to = Place { engine: &engine, compose: &compose };
-                    delivery.make(&to, end, access.endpoint(), &request).await?;
+                    deliver(source, end, &request).await?;
                     request.images = images::Options::delivered();
                 }
                 let outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await;
@@ -91,10 +95,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         };
         link.end(result.await).await
     };
-    match cancel.listen(work).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(insisted(&cancel)),
-    }
+    heeding_signals(&cancel, Box::pin(work), insisted).await
 }
 
 /// Where images come from.
@@ -109,12 +110,14 @@ struct Delivery<'a> {
     source: &'a Access,
     /// Compose, for the source.
     compose: &'a ComposeCli<'a>,
+    dry_run: bool,
     reporter: &'a dyn Reporter,
     cancel: &'a Cancel,
 }
 
 impl Delivery<'_> {
-    /// Builds and pulls at the source, and sends what the destination lacks.
+    /// Builds and pulls at the source, and sends what the destination lacks. In a dry run, it tells how much would be sent of
+    /// what is at the source as it is.
     async fn make(
         &self,
         to: &Place<'_, Patient<Api>, ComposeCli<'_>>,
@@ -127,12 +130,17 @@ impl Delivery<'_> {
         let engine = Patient::new(source.api.clone()).until(link.lost().clone());
         let settings = transfer::Options {
             compression: Compression::Auto.on_the_way_to(endpoint),
+            dry_run: self.dry_run,
             ..transfer::Options::default()
         };
         let ends = Ends { source, destination };
         let result = async {
             let from = Place { engine: &engine, compose: self.compose };
-            let names = delivery::gather(&from, to, request).await?;
+            let names = if self.dry_run {
+                delivery::preview(&from, to, request).await?
+            } else {
+                delivery::gather(&from, to, request).await?
+            };
             let sent = transfer::transfer(ends, &names, &settings, self.reporter, self.cancel).await;
             sent.map_err(undeployed)
         };

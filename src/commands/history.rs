@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{insisted, project, selection};
+use super::{heeding_signals, insisted, project, selection};
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, HistoryOptions, ListFormat};
 use crate::deploy::releases;
@@ -37,8 +37,5 @@ pub(super) async fn run(global: &GlobalOptions, options: &HistoryOptions) -> Res
         .context("cannot write the releases")?;
         Ok(())
     };
-    match cancel.listen(work).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(insisted(&cancel)),
-    }
+    heeding_signals(&cancel, Box::pin(work), insisted).await
 }

@@ -6,6 +6,7 @@ mod change;
 mod completions;
 pub mod deploy;
 mod history;
+mod man_pages;
 mod plugin;
 mod plugin_metadata;
 mod project;
@@ -21,7 +22,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -53,7 +54,7 @@ fn progress(command: &Command) -> Option<Progress> {
     match command {
         Command::Deploy(options) => options.output.progress,
         Command::Rollback(options) => options.output.progress,
-        Command::TransferImages(options) => options.progress,
+        Command::TransferImages(options) => options.output.progress,
         _ => None,
     }
 }
@@ -62,6 +63,7 @@ async fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Deploy(options) => Box::pin(deploy::run(&cli.global, options)).await,
         Command::Completions(options) => completions::run(*options),
+        Command::ManPages(options) => man_pages::run(options),
         Command::Plugin(options) => plugin::run(&cli.global, *options),
         Command::History(options) => history::run(&cli.global, options).await,
         Command::Rollback(options) => rollback::run(&cli.global, options).await,
@@ -123,6 +125,18 @@ fn source_selection(global: &GlobalOptions, program: &str) -> Selection {
 fn same_engine(endpoint: &Endpoint) -> Failure {
     Failure::new(Kind::Usage, anyhow!("source and destination are the same engine, {endpoint}"))
         .hint("Name the destination with --host or --context, such as `--host ssh://deploy@example.com`.")
+}
+
+/// Does the work of a command while listening to signals. Those who do not want to wait for a good end get what `left` says.
+async fn heeding_signals(
+    cancel: &Cancel,
+    work: impl Future<Output = Result<(), Failure>>,
+    left: impl FnOnce(&Cancel) -> Failure,
+) -> Result<(), Failure> {
+    match cancel.listen(work).await.context("cannot listen to signals")? {
+        Some(result) => result,
+        None => Err(left(cancel)),
+    }
 }
 
 /// The user did not want to wait for a good end.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 
-use super::quote;
+use super::{heeding_signals, quote};
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, ProvisionOptions};
 use crate::error::{Failure, Kind};
@@ -25,11 +25,12 @@ pub(super) async fn run(global: &GlobalOptions, options: &ProvisionOptions) -> R
         return Err(unconfirmed("there is no terminal to ask for a password on"));
     }
     let cancel = Cancel::new();
-    match cancel.listen(provision(global, options, wishes, &cancel)).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(Failure::new(cancel.kind(), anyhow!("stopped at once"))
-            .hint("What has begun on a host goes on there. Running the same command again does what is left.")),
-    }
+    let work = provision(global, options, wishes, &cancel);
+    heeding_signals(&cancel, work, |cancel| {
+        Failure::new(cancel.kind(), anyhow!("stopped at once"))
+            .hint("What has begun on a host goes on there. Running the same command again does what is left.")
+    })
+    .await
 }
 
 async fn provision(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::{change, insisted, project, selection};
+use super::{change, heeding_signals, insisted, project, selection};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
@@ -45,10 +45,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &RollbackOptions) -> Re
         };
         link.end(Box::pin(way.go()).await).await
     };
-    match cancel.listen(work).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(insisted(&cancel)),
-    }
+    heeding_signals(&cancel, Box::pin(work), insisted).await
 }
 
 /// The way back.

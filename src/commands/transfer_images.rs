@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use anyhow::{Context, anyhow};
 
-use super::{same_engine, selection, source_selection};
-use crate::cancel::{Cancel, Reason};
+use super::{heeding_signals, same_engine, selection, source_selection};
+use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, TransferImagesOptions};
 use crate::engine::access::Access;
 use crate::error::{Failure, Kind};
@@ -19,7 +19,8 @@ use crate::text::escape;
 const LONGEST_LIST: u64 = 1 << 20;
 
 pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions) -> Result<(), Failure> {
-    let reporter = choose(options.progress.unwrap_or(Progress::Auto), options.ansi.unwrap_or(Ansi::Auto))?;
+    let reporter =
+        choose(options.output.progress.unwrap_or(Progress::Auto), options.output.ansi.unwrap_or(Ansi::Auto))?;
     let names = names(&options.images, io::stdin().lock())?;
     let to = selection(global, &options.engine.container_engine);
     let from = source_selection(global, &options.engine.container_engine);
@@ -47,10 +48,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
         };
         source_link.end(result.await).await
     };
-    match cancel.listen(work).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(insisted(&cancel)),
-    }
+    heeding_signals(&cancel, Box::pin(work), insisted).await
 }
 
 /// The names that are given, with those of standard input in place of `-`.
@@ -103,8 +101,7 @@ fn parse(name: &str, place: &str) -> Result<ImageName, Failure> {
 
 /// The user did not want to wait for a good end.
 fn insisted(cancel: &Cancel) -> Failure {
-    let reason = cancel.reason().unwrap_or(Reason::Interrupt);
-    Failure::new(reason.kind(), anyhow!("stopped at once"))
+    Failure::new(cancel.kind(), anyhow!("stopped at once"))
         .hint("No name stands for anything but whole images. Running the same command again sends what is missing.")
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, anyhow};
 
-use super::{quote, selection};
+use super::{heeding_signals, quote, selection};
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, UnlockOptions};
 use crate::deploy::lock;
@@ -40,10 +40,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
         };
         link.end(result.await).await
     };
-    match cancel.listen(work).await.context("cannot listen to signals")? {
-        Some(result) => result,
-        None => Err(Failure::new(cancel.kind(), anyhow!("stopped at once"))),
-    }
+    heeding_signals(&cancel, work, |cancel| Failure::new(cancel.kind(), anyhow!("stopped at once"))).await
 }
 
 async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {

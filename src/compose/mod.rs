@@ -82,6 +82,17 @@ pub struct Service {
     pub hooks: Hooks,
     /// Whether the root filesystem of its containers is read-only.
     pub read_only: bool,
+    /// What tells others how its containers are.
+    pub signals: Signals,
+}
+
+/// Ways to learn how a container is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Signals {
+    /// Whether the files configure a healthcheck; otherwise the image may have one.
+    pub healthcheck: bool,
+    /// Whether labels have Traefik watch the containers, and send requests to them.
+    pub traefik: bool,
 }
 
 /// A setting that two containers cannot share, so that old and new cannot overlap.

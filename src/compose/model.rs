@@ -16,7 +16,7 @@ use super::images::{Policy, Source};
 use super::order::{Condition, Dependency};
 use super::policy::{Drain, FailureAction, UpdatePolicy};
 use super::pre_start::PreStart;
-use super::{Bind, Exclusive, Order, Project, Service, definitions, duration, unescape};
+use super::{Bind, Exclusive, Order, Project, Service, Signals, definitions, duration, unescape};
 use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
 
 /// The condition that another service has done its work.
@@ -187,7 +187,16 @@ fn service(
             pre_stop: wire.pre_stop.into_iter().map(Into::into).collect(),
         },
         read_only: wire.read_only,
+        signals: Signals {
+            healthcheck: wire.healthcheck.is_some_and(|healthcheck| !healthcheck.disable),
+            traefik: is_for_traefik(&wire.labels),
+        },
     })
+}
+
+fn is_for_traefik(labels: &BTreeMap<String, Value>) -> bool {
+    let disabled = labels.get("traefik.enable").and_then(Value::as_str) == Some("false");
+    !disabled && labels.keys().any(|label| label.starts_with("traefik."))
 }
 
 fn aliases(
@@ -451,6 +460,9 @@ mod wire {
         pub(super) secrets: Vec<Reference>,
         #[serde(default)]
         pub(super) read_only: bool,
+        pub(super) healthcheck: Option<Healthcheck>,
+        #[serde(default)]
+        pub(super) labels: BTreeMap<String, Value>,
         #[serde(default)]
         pub(super) post_start: Vec<Hook>,
         #[serde(default)]
@@ -459,6 +471,12 @@ mod wire {
         pub(super) pre_start: Vec<IgnoredAny>,
         #[serde(rename = "x-kerek")]
         pub(super) x_kerek: Option<Value>,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct Healthcheck {
+        #[serde(default)]
+        pub(super) disable: bool,
     }
 
     #[derive(Deserialize)]
@@ -533,6 +551,7 @@ impl Service {
             files: Files::default(),
             hooks: Hooks::default(),
             read_only: false,
+            signals: Signals::default(),
         }
     }
 }
@@ -559,6 +578,20 @@ mod tests {
         assert_eq!(service.depends_on, BTreeMap::from([(ServiceName::new("db"), Dependency::default())]));
         let names = BTreeSet::from(["web".to_owned(), "www".to_owned()]);
         assert_eq!(service.aliases, BTreeMap::from([(NetworkName::new("shop_default"), names)]));
+    }
+
+    #[test]
+    fn reads_what_tells_others_how_containers_are() {
+        for (body, healthcheck, traefik) in [
+            ("labels: {com.example: \"1\"}", false, false),
+            ("healthcheck: {test: [CMD, \"true\"], interval: 5s}", true, false),
+            ("healthcheck: {disable: true}", false, false),
+            ("labels: {traefik.http.routers.web.rule: Host(`example.com`)}", false, true),
+            ("labels: {traefik.enable: \"true\"}", false, true),
+            ("labels: {traefik.enable: \"false\", traefik.port: \"80\"}", false, false),
+        ] {
+            assert_eq!(only_service(body).expect("valid").signals, Signals { healthcheck, traefik }, "{body}");
+        }
     }
 
     #[test]

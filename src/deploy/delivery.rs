@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Request, Survey, images, survey};
+use super::{Request, Survey, survey};
 use crate::compose::Compose;
 use crate::compose::images::{Policy, Refresh};
 use crate::engine::Engine;
@@ -32,18 +32,53 @@ pub async fn gather<E: Engine, F: Engine, C: Compose, D: Compose>(
     to: &Place<'_, F, D>,
     request: &Request,
 ) -> Result<Vec<ImageName>, Failure> {
+    let Order { refresh, images } = order(from, to, request).await?;
+    if !refresh.is_empty() {
+        from.compose.refresh(&refresh).await?;
+    }
+    images.iter().map(|name| parse(name)).collect()
+}
+
+/// What [`gather`] would return, as far as it is at `from` already. Changes nothing.
+pub async fn preview<E: Engine, F: Engine, C: Compose, D: Compose>(
+    from: &Place<'_, E, C>,
+    to: &Place<'_, F, D>,
+    request: &Request,
+) -> Result<Vec<ImageName>, Failure> {
+    let mut held = Vec::new();
+    for name in order(from, to, request).await?.images {
+        if from.engine.image(&name).await?.is_some() {
+            held.push(parse(&name)?);
+        }
+    }
+    Ok(held)
+}
+
+/// What a delivery takes.
+struct Order {
+    /// What is to be built and pulled first.
+    refresh: Refresh,
+    /// Names of what is to be sent.
+    images: BTreeSet<String>,
+}
+
+async fn order<E: Engine, F: Engine, C: Compose, D: Compose>(
+    from: &Place<'_, E, C>,
+    to: &Place<'_, F, D>,
+    request: &Request,
+) -> Result<Order, Failure> {
     let Survey { project, options, .. } = survey(to.engine, to.compose, request).await?;
     let considered: Vec<_> =
         options.considered.iter().filter_map(|name| Some((name, project.services.get(name)?))).collect();
-    let wanted = images::wanted(from.engine, &project, &options.considered, &request.images).await;
+    let wanted = super::images::wanted(from.engine, &project, &options.considered, &request.images).await;
     let mut refresh = wanted?;
-    let mut delivered = BTreeSet::new();
+    let mut images = BTreeSet::new();
     for (name, service) in considered {
         let image = &service.image;
         if is_in(&refresh, name) || from.engine.image(image).await?.is_some() {
-            delivered.insert(image);
+            images.insert(image.clone());
         } else if to.engine.image(image).await?.is_none() {
-            delivered.insert(image);
+            images.insert(image.clone());
             if service.source.builds && !request.images.no_build {
                 refresh.build.insert(name.clone());
             } else if request.images.policy(&service.source) != Policy::Never {
@@ -51,15 +86,13 @@ pub async fn gather<E: Engine, F: Engine, C: Compose, D: Compose>(
             }
         }
     }
-    if !refresh.is_empty() {
-        from.compose.refresh(&refresh).await?;
-    }
-    let parse = |name: &String| {
-        ImageName::parse(name).map_err(|reason| {
-            Failure::from(anyhow!("the Compose files name an image \"{}\", which is no name: {reason}", escape(name)))
-        })
-    };
-    delivered.into_iter().map(parse).collect()
+    Ok(Order { refresh, images })
+}
+
+fn parse(name: &str) -> Result<ImageName, Failure> {
+    ImageName::parse(name).map_err(|reason| {
+        anyhow!("the Compose files name an image \"{}\", which is no name: {reason}", escape(name)).into()
+    })
 }
 
 fn is_in(refresh: &Refresh, service: &ServiceName) -> bool {

@@ -3,6 +3,7 @@
 //! [`deploy`] is the whole story: load and observe, plan, prepare, roll, commit. Each step has a module of its own. Only
 //! `prepare` and `roll` change anything; whatever they cannot finish, the next run does.
 
+mod advice;
 mod aftermath;
 mod condition;
 mod definitions;
@@ -122,6 +123,7 @@ pub async fn preview<E: Engine, C: Compose>(
     let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
     images::note_dry_run(&refresh?, &request.images, reporter);
     images::note(&plan, &options.changed_images, reporter);
+    advice::advise(&project, &plan, &containers, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &containers, request, reporter).await?;
     Ok(Preview { plan, containers })
 }
@@ -151,6 +153,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     let Survey { mut project, containers: mut before, mut options, mut plan } = survey;
     let name = project.name.clone();
     images::note(&plan, &options.changed_images, reporter);
+    advice::advise(&project, &plan, &before, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &before, request, reporter).await?;
     let orphans = before.clone();
     let deployed = deployed(&project, &plan);

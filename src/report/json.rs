@@ -5,23 +5,7 @@
 //! milliseconds in fields that end in `_ms`. Texts are as they came but for characters that steer terminals, which are
 //! escaped the JSON way.
 //!
-//! | `event` | further fields |
-//! |---|---|
-//! | `planned` | `services` (each with `service`, `order`, `reasons`, `replicas`, `keep`, `discard`), `orphans`, `networks` (to replace, with what stops) |
-//! | `compose` | `line` |
-//! | `creating` | `containers` |
-//! | `service_begun` | `service`, `replicas`, `order` |
-//! | `step` | `service`, `container`, `step`, and what belongs to the step |
-//! | `service_done` | `service`, `took_ms` |
-//! | `rolling_back` | `service`, `replicas` |
-//! | `evidence` | `service`, `container`, `logs` (lines), `probe` |
-//! | `orphan_removed` | `container`, `took_ms` |
-//! | `image` | `image`, `step`, and what belongs to the step |
-//! | `transferred` | `sent`, `held` (numbers of images), `bytes` (on the link), `took_ms`, `dry_run` |
-//! | `note`, `warning` | `message` |
-//! | `prepared` | `services`, `took_ms` |
-//! | `finished` | `updated`, `unchanged`, `took_ms` |
-//! | `failed` | `kind`, `exit_code`, `message`, `hints` |
+//! `docs/events.schema.json` describes them all.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -352,13 +336,15 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_one_object_on_a_line_of_its_own() {
+    fn every_event_is_one_object_on_a_line_of_its_own_as_documented() {
+        let schema = serde_json::from_str(include_str!("../../docs/events.schema.json")).expect("JSON");
+        let schema = jsonschema::validator_for(&schema).expect("a JSON Schema");
         for story in [recorded::good_end, recorded::bad_end, recorded::hostile] {
             for line in told(story) {
                 assert_eq!(line.lines().count(), 1, "{line:?}");
                 assert!(!line.contains(recorded::is_harmful), "{line:?}");
                 let object: Value = serde_json::from_str(&line).expect("JSON");
-                assert!(object["event"].is_string(), "{object}");
+                assert!(schema.is_valid(&object), "{object}");
                 assert_eq!(object["elapsed_ms"], 1500, "{object}");
             }
         }

@@ -18,6 +18,7 @@ pub mod plan;
 mod recorded;
 pub mod survey;
 pub mod terminal;
+mod timeline;
 pub mod transfer;
 mod words;
 

@@ -3,7 +3,8 @@
 //! indicatif.
 //!
 //! Lines at work never wrap. A terminal that goes away does no harm: what cannot be written is dropped. When the view is
-//! dropped, work that is still open leaves a line saying so, and the cursor stands at the beginning of a line.
+//! dropped, work that is still open leaves a line saying so, and the cursor stands at the beginning of a line. At the end,
+//! good or bad, a picture shows when which container served.
 
 pub(crate) mod board;
 mod screen;
@@ -19,6 +20,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use super::live::{self, Prospect, Row, Update};
 use super::paint::{Paint, columns, pad};
 use super::plan::{self, PlanStyle};
+use super::timeline::Timeline;
 use super::transfer::{self, Transfer};
 use super::{Event, Reporter, Step, words};
 use crate::compose::duration;
@@ -54,6 +56,7 @@ struct State {
     compose: Option<Live>,
     services: Vec<(ServiceName, Live)>,
     transfer: Option<ProgressBar>,
+    timeline: Timeline,
 }
 
 impl State {
@@ -132,6 +135,7 @@ impl Terminal {
     }
 
     fn step(&self, service: &ServiceName, container: &str, step: &Step<'_>) {
+        self.state.borrow_mut().timeline.record((self.now)(), service, container, step);
         if let Some(live) = self.state.borrow().service(service) {
             live.change(|row| row.update().map(|update| update.step(container, step, (self.now)())));
         }
@@ -186,6 +190,14 @@ impl Terminal {
             _ => format!("{} ", self.paint.good("✔")),
         };
         self.print(&format!("{sign}{text}"));
+    }
+
+    /// What has become of the containers, as a picture.
+    fn timeline(&self, timeline: &Timeline) {
+        let picture = timeline.render((self.now)(), self.screen.room(), self.paint);
+        if !picture.is_empty() {
+            self.print(&format!("\n{picture}"));
+        }
     }
 
     fn message(&self, prefix: &str, message: &str) {
@@ -290,6 +302,7 @@ impl Reporter for Terminal {
                 self.compose_done();
                 // The plan has said so already if there was nothing to do.
                 if *updated > 0 {
+                    self.timeline(&std::mem::take(&mut self.state.borrow_mut().timeline));
                     let finished = words::finished(*updated, *unchanged, *took);
                     self.print(&format!("\n{}", self.paint.strong(&finished)));
                 }
@@ -308,6 +321,7 @@ impl Drop for Terminal {
         for live in state.compose.iter().chain(state.services.iter().map(|(_, live)| live)) {
             self.close(live, |row| row.given_up((self.now)(), self.paint));
         }
+        self.timeline(&state.timeline);
     }
 }
 
@@ -381,13 +395,7 @@ mod tests {
 
     #[test]
     fn a_good_end() {
-        let (memory, terminal) = view(80);
-        recorded::good_end(&mut |event| {
-            pass(100);
-            terminal.report(event);
-        });
-        drop(terminal);
-        insta::assert_snapshot!(memory.contents(), @"
+        insta::assert_snapshot!(good_end_on(80), @"
         web (start-first, 2 at a time, 10s apart)
           config changed 1f3a1f3a1f3a → 9bc09bc09bc0
           a container is unhealthy
@@ -406,6 +414,99 @@ mod tests {
         ✔ compose  3 containers created in 200ms
         ✔ web      3 replicas replaced in 7.2s
         ✔ worker   1 replica removed in 10.1s
+
+        shop-web-4     ┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-5      ┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-1     ━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+        shop-web-2     ━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+        shop-web-6                                    ┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄■
+        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
+                       0s                                                        3.6s
+                       ━ serves   ┄ starts or leaves   ■ ended
+
+        2 services updated, 2 unchanged in 18s
+        ");
+    }
+
+    fn good_end_on(width: u16) -> String {
+        let (memory, terminal) = view(width);
+        recorded::good_end(&mut |event| {
+            pass(100);
+            terminal.report(event);
+        });
+        drop(terminal);
+        memory.contents()
+    }
+
+    #[test]
+    fn a_good_end_on_a_narrow_terminal() {
+        insta::assert_snapshot!(good_end_on(60), @"
+        web (start-first, 2 at a time, 10s apart)
+          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
+          a container is unhealthy
+          replace  shop-web-1
+          replace  shop-web-2
+          replace  shop-web-3
+
+        worker (stop-first)
+          number of replicas changed 2 → 1
+          remove   shop-worker-2
+          keep     shop-worker-1
+
+        unchanged: cache, db
+        2 services to update, 2 unchanged: 3 replicas to replace, 1
+        to remove.
+
+        ✔ compose  3 containers created in 200ms
+        ✔ web      3 replicas replaced in 7.2s
+        ✔ worker   1 replica removed in 10.1s
+
+        shop-web-4     ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-5      ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-1     ━━━━━━━━━┄┄┄┄┄┄┄┄┄■
+        shop-web-2     ━━━━━━━━━━┄┄┄┄┄┄┄┄┄■
+        shop-web-6                          ┄┄━━━━━━━━━━━━━━━━━━━▶
+        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄■
+        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
+                       0s                                    3.6s
+                       ━ serves   ┄ starts or leaves   ■ ended
+
+        2 services updated, 2 unchanged in 18s
+        ");
+    }
+
+    #[test]
+    fn a_good_end_on_a_wide_terminal() {
+        insta::assert_snapshot!(good_end_on(120), @"
+        web (start-first, 2 at a time, 10s apart)
+          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
+          a container is unhealthy
+          replace  shop-web-1
+          replace  shop-web-2
+          replace  shop-web-3
+
+        worker (stop-first)
+          number of replicas changed 2 → 1
+          remove   shop-worker-2
+          keep     shop-worker-1
+
+        unchanged: cache, db
+        2 services to update, 2 unchanged: 3 replicas to replace, 1 to remove.
+
+        ✔ compose  3 containers created in 200ms
+        ✔ web      3 replicas replaced in 7.2s
+        ✔ worker   1 replica removed in 10.1s
+
+        shop-web-4     ┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-5       ┄┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-1     ━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+        shop-web-2     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+        shop-web-6                                                        ┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄■
+        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄■
+                       0s                                                                                                3.6s
+                       ━ serves   ┄ starts or leaves   ■ ended
 
         2 services updated, 2 unchanged in 18s
         ");
@@ -434,6 +535,12 @@ mod tests {
           | to update faster
         warning: stop container 1f3a: timed out; it is left behind
         ✘ web  given up after 1.3s
+
+        shop-web-3  ┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+        shop-web-4                             ┄┄┄┄┄✘
+                    0s                                                           1.2s
+                    ━ serves   ┄ starts or leaves   ■ ended
         ");
     }
 

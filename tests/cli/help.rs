@@ -4,11 +4,12 @@ use insta::assert_snapshot;
 
 use super::Kerek;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "completions",
     "deploy",
     "history",
+    "man-pages",
     "plugin",
     "provision",
     "rollback",
@@ -87,6 +88,7 @@ fn root_short() {
       deploy               Bring services to the state that the Compose files describe
       completions          Print completions for a shell
       history              Show what was deployed when, and how it ended
+      man-pages            Write manual pages
       plugin               Make `docker deploy` the same as `kerek deploy`
       provision            Turn fresh hosts into container hosts
       rollback             Go back to a release that was good
@@ -139,6 +141,7 @@ fn root_long() {
       deploy               Bring services to the state that the Compose files describe
       completions          Print completions for a shell
       history              Show what was deployed when, and how it ended
+      man-pages            Write manual pages
       plugin               Make `docker deploy` the same as `kerek deploy`
       provision            Turn fresh hosts into container hosts
       rollback             Go back to a release that was good
@@ -705,9 +708,12 @@ fn transfer_images_short() {
                                 follows the link) or zstd:LEVEL [default: auto]
           --platform <OS/ARCH>  Take the image for this platform, such as linux/arm64, where there are
                                 several
-          --progress <HOW>      How to show progress [possible values: auto, tty, plain, json, quiet]
-          --ansi <WHEN>         Whether to use colours and to move the cursor [possible values: never,
-                                always, auto]
+
+    Output options:
+          --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
+                              plain, json, quiet]
+          --ansi <WHEN>       When to use colours and cursor movements [env: COMPOSE_ANSI] [possible
+                              values: never, always, auto]
 
     Engine options:
       -c, --context <NAME>              Use the engine that this Docker context points to
@@ -779,7 +785,8 @@ fn transfer_images_long() {
 
               By default, that is the platform of the destination; an image for another one is refused.
 
-          --progress <HOW>
+    Output options:
+          --progress <STYLE>
               How to show progress
 
               Possible values:
@@ -789,9 +796,12 @@ fn transfer_images_long() {
               - json:  One JSON object a line, for programs
               - quiet: Nothing but errors
 
-          --ansi <WHEN>
-              Whether to use colours and to move the cursor
+              [env: COMPOSE_PROGRESS]
 
+          --ansi <WHEN>
+              When to use colours and cursor movements
+
+              [env: COMPOSE_ANSI]
               [possible values: never, always, auto]
 
     Engine options:

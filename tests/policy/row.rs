@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::command::Output;
 use crate::support::events::{Event, EventLog};
+use crate::support::json_lines;
 use crate::support::project::{Container, Project};
 
 /// A service whose starts can be made to fail. Nothing is drained, as no row but those with a prober has any traffic.
@@ -140,6 +141,7 @@ impl Row {
         let before = project.service("web");
         let log = EventLog::start(&project);
         let output = project.kerek(&["deploy", "--progress", "json"]);
+        json_lines::parse(&output.stderr);
         let events = log.end(&project);
         Ran { project, before, output, events }
     }
@@ -230,7 +232,7 @@ impl Ran {
     /// What kerek told of, an object each.
     fn told(&self) -> Vec<Value> {
         let lines = self.output.stderr.lines().chain(self.output.stdout.lines());
-        lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines.map(json_lines::parse_line).collect()
     }
 
     /// Asserts how it ended, and that nothing is left but these old containers and so many new ones, all of them serving.

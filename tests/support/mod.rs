@@ -12,6 +12,7 @@
 //! - [`registry`]: images to pull.
 //! - [`load`]: asks anything at a given rate from outside.
 //! - [`events`]: what the engine did to a project, and when.
+//! - [`json_lines`]: what `--progress json` prints, held against its documentation.
 //! - [`command`]: programs run to their end, in an environment of our own.
 //! - [`compose`]: which Compose there is.
 //! - [`hosts`]: throw-away hosts, reached over SSH.
@@ -28,6 +29,7 @@ pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod image_archives;
+pub(crate) mod json_lines;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod podman;

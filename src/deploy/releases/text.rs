@@ -1,13 +1,14 @@
 //! A release as the text of a note, and back. What is read may be from anybody who can talk to the engine.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Outcome, Release};
+use super::{Outcome, Part, Release};
 use crate::engine::notes::Text;
-use crate::names::ProjectName;
+use crate::names::{ProjectName, ServiceName};
 
 /// The key by which all releases of a project are found.
 pub(super) const PROJECT: &str = "kerek.release";
@@ -39,13 +40,13 @@ pub(super) fn write(project: &ProjectName, release: &Release) -> std::io::Result
     Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-fn by_name(release: &Release) -> std::collections::BTreeMap<&str, &super::Part> {
+fn by_name(release: &Release) -> BTreeMap<&str, &Part> {
     release.services.iter().map(|(name, part)| (name.as_str(), part)).collect()
 }
 
 pub(super) fn read(text: &Text) -> Option<Release> {
     let part = |key| text.get(key).cloned();
-    let services: std::collections::BTreeMap<String, super::Part> = serde_json::from_str(text.get(SERVICES)?).ok()?;
+    let services: BTreeMap<String, Part> = serde_json::from_str(text.get(SERVICES)?).ok()?;
     let outcome = [Outcome::Good, Outcome::Failed, Outcome::Incomplete];
     Some(Release {
         number: part(NUMBER)?.parse().ok()?,
@@ -54,7 +55,7 @@ pub(super) fn read(text: &Text) -> Option<Release> {
         by: part(BY)?,
         what: part(WHAT)?,
         outcome: outcome.into_iter().find(|outcome| Some(outcome.as_str()) == text.get(OUTCOME).map(String::as_str))?,
-        services: services.into_iter().map(|(name, part)| (crate::names::ServiceName::new(name), part)).collect(),
+        services: services.into_iter().map(|(name, part)| (ServiceName::new(name), part)).collect(),
         model: unpack(text.get(MODEL)?)?,
     })
 }
