@@ -17,7 +17,7 @@ use super::condition::{can_be_steered, is_serving};
 use super::hooks::Runner;
 use super::naming;
 use super::pre_start::Launch;
-use super::ready::{self, FOREVER, SETTLE, Unready};
+use super::ready::{self, FOREVER, Fit, SETTLE, Unready};
 use super::traffic::{self, Attachments};
 use super::watch::Hub;
 use crate::cancel::Cancel;
@@ -327,21 +327,22 @@ impl<E: Engine> Exchange<'_, E> {
             let times = (settle, limit.saturating_add(hooks_took));
             ready::wait(context.engine, &member.container, events, begin, times, cancel).await
         };
-        match ready.await {
-            Ok(false) => self.step(member, Step::Ready { took: begin.elapsed() }),
-            Ok(true) if member.may_complete => {
+        let seen = match ready.await {
+            Ok(Fit::Ready(seen)) => seen,
+            Ok(Fit::Completed) if member.may_complete => {
                 self.step(member, Step::Completed);
                 return Ok(None);
             }
-            Ok(true) => return Err(Failed::Unfit(ENDED.into())),
+            Ok(Fit::Completed) => return Err(Failed::Unfit(ENDED.into())),
             Err(Unready::Unfit(reason)) => return Err(Failed::Unfit(reason)),
             Err(Unready::Cancelled) => return Err(Failed::Cancelled),
             Err(Unready::Engine(error)) => return Err(Failed::Undone(error)),
-        }
+        };
+        self.step(member, Step::Ready { took: begin.elapsed() });
         // An earlier run may have left it withdrawn even if this one does not steer.
         let published = !self.steers && member.container.networks == member.home;
         if !published {
-            self.publish(member).await.map_err(Failed::Undone)?;
+            self.publish(member, Some(*seen)).await.map_err(Failed::Undone)?;
         }
         Ok(Some(begin))
     }
@@ -397,10 +398,10 @@ impl<E: Engine> Exchange<'_, E> {
         Runner { context: self.context, service: self.service, container: &member.container }
     }
 
-    /// Lets the service's names lead to a container.
-    async fn publish(&self, member: &Member) -> engine::Result<()> {
+    /// Lets the service's names lead to a container, which may have been `seen` just now.
+    async fn publish(&self, member: &Member, seen: Option<Container>) -> engine::Result<()> {
         // Nobody has found the way to a new one yet.
-        if self.move_to(member, &member.home, is_serving(&member.container)).await? {
+        if self.move_to(member, seen, &member.home, is_serving(&member.container)).await? {
             self.step(member, Step::Published);
         }
         Ok(())
@@ -420,7 +421,7 @@ impl<E: Engine> Exchange<'_, E> {
             return engine.stop(id, self.context.stop_timeout).await;
         }
         let withdraws = self.steers && !self.drain.is_off() && is_serving(&member.container);
-        if withdraws && self.move_to(member, &traffic::withdrawn(&member.container), true).await? {
+        if withdraws && self.move_to(member, None, &traffic::withdrawn(&member.container), true).await? {
             self.step(member, Step::Withdrawn);
             self.step(member, Step::Draining);
             let begin = Instant::now();
@@ -435,16 +436,26 @@ impl<E: Engine> Exchange<'_, E> {
         Ok(())
     }
 
-    /// Reconnects a container so that it has the wanted attachments; if it `is_known`, connections to it live on. Returns
-    /// whether anything had to be done.
-    async fn move_to(&self, member: &Member, wanted: &Attachments, is_known: bool) -> engine::Result<bool> {
+    /// Reconnects a container so that it has the wanted attachments; if it `is_known`, connections to it live on. It is
+    /// looked at first, unless it was `seen` just now. Returns whether anything had to be done.
+    async fn move_to(
+        &self,
+        member: &Member,
+        seen: Option<Container>,
+        wanted: &Attachments,
+        is_known: bool,
+    ) -> engine::Result<bool> {
         let engine = self.context.engine;
         let id = &member.container.id;
         if !can_be_steered(&member.container) {
             return Ok(false);
         }
         let _alone = self.context.addresses.write().await;
-        let Some(current) = engine.container(id).await? else { return Ok(false) };
+        let current = match seen {
+            Some(seen) => Some(seen),
+            None => engine.container(id).await?,
+        };
+        let Some(current) = current else { return Ok(false) };
         if !traffic::reconnect(engine, id, &current.networks, wanted, is_known).await? {
             return Ok(false);
         }
@@ -494,7 +505,7 @@ impl<E: Engine> Exchange<'_, E> {
             Ok(_) => Ok(()),
             Err(Failed::Unfit(reason)) => {
                 // It is all there is: let traffic reach it however unwell it is.
-                let published = self.publish(member).await;
+                let published = self.publish(member, None).await;
                 let name = &member.container.name;
                 let stranded = format!("{name} was to serve again but {reason}");
                 self.warn(&stranded);

@@ -328,10 +328,12 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         let name = project.name.clone();
         let services = project.services.clone();
         let delivered = delivered::of(&project);
-        let (plan, containers) = self.prepare(project, before, plan).await?;
         if self.request.no_start {
-            return Ok(());
+            return self.prepare(project, before, plan).await.map(drop);
         }
+        // Events are to flow when the first container starts; nobody need wait for that.
+        let (prepared, events) = tokio::join!(self.prepare(project, before, plan), self.engine.events(&name));
+        let (plan, containers) = prepared?;
         let hub = watch::Hub::new();
         let named: BTreeSet<_> = self.request.services.iter().cloned().collect();
         let launcher = pre_start::Launcher { compose: self.compose, delivered: &delivered };
@@ -351,7 +353,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             stop_timeout: self.request.stop_timeout,
             renew_volumes: self.request.renew_anonymous_volumes,
         };
-        let rolled = hub.during(self.engine, &name, roll::roll(&context, &plan, &containers)).await;
+        let rolled = hub.during(self.engine, &name, events, roll::roll(&context, &plan, &containers)).await;
         match rolled {
             Ok(()) => Ok(()),
             Err(broken) => {

@@ -81,8 +81,16 @@ pub(super) fn deadline(container: &Container, asked: Option<Duration>, settle: D
     })
 }
 
-/// Waits until a container that was started at `since`, as last observed then, is ready (`false`) or has completed
-/// (`true`).
+/// How waiting ended with a fit container.
+#[derive(Debug)]
+pub(super) enum Fit {
+    /// It is ready, and what was seen of it then.
+    Ready(Box<Container>),
+    /// It has done its work.
+    Completed,
+}
+
+/// Waits until a container that was started at `since`, as last observed then, is ready or has completed.
 pub(super) async fn wait<E: Engine>(
     engine: &E,
     before: &Container,
@@ -90,13 +98,14 @@ pub(super) async fn wait<E: Engine>(
     since: Instant,
     (settle, deadline): (Duration, Duration),
     cancel: &Cancel,
-) -> Result<bool, Unready> {
+) -> Result<Fit, Unready> {
     let end = since + deadline;
     loop {
+        events.catch_up();
         let container = look(engine, before).await?;
         match judge(&container, former_restarts(before), since.elapsed(), settle) {
-            Verdict::Ready => return Ok(false),
-            Verdict::Completed => return Ok(true),
+            Verdict::Ready => return Ok(Fit::Ready(Box::new(container))),
+            Verdict::Completed => return Ok(Fit::Completed),
             Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
             Verdict::Waiting => {}
         }

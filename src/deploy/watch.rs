@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::LocalBoxStream;
 use tokio::sync::broadcast;
 
-use crate::engine::{Engine, Event};
+use crate::engine::{self, Engine, Event};
 use crate::names::{ContainerId, ProjectName};
 
 /// Enough for every container of a large project to change at once between two looks.
@@ -38,16 +39,17 @@ impl Hub {
         Subscription { container: container.clone(), receiver: self.0.subscribe() }
     }
 
-    /// Runs `work` with events flowing. They flow before `work` begins, if the engine gives any.
+    /// Runs `work` with events flowing: first those of the given stream, if the engine has given any, and when it ends, those
+    /// of a new one.
     pub(super) async fn during<E: Engine, T>(
         &self,
         engine: &E,
         project: &ProjectName,
+        events: engine::Result<LocalBoxStream<'static, engine::Result<Event>>>,
         work: impl Future<Output = T>,
     ) -> T {
-        let first = engine.events(project).await;
         let pump = async {
-            let mut stream = first;
+            let mut stream = events;
             loop {
                 match stream {
                     Ok(mut events) => {
@@ -71,6 +73,11 @@ impl Hub {
 }
 
 impl Subscription {
+    /// Forgets what has happened up to now: whoever looks at the container afterwards sees it.
+    pub(super) fn catch_up(&mut self) {
+        self.receiver = self.receiver.resubscribe();
+    }
+
     /// Returns when something has happened to the container.
     pub(super) async fn changed(&mut self) {
         loop {

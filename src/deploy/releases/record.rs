@@ -54,10 +54,16 @@ impl<E: Engine + Notes> Book<'_, E> {
     /// Records a release, unless the last one was the same, and forgets all but the last `keep` good ones. Returns its
     /// number.
     pub async fn record(&self, outcome: Outcome<'_>, keep: usize) -> anyhow::Result<Option<u64>> {
-        let mut known = all(self.engine, self.project).await?;
+        let containers = async {
+            match outcome {
+                Outcome::Good { deployed, .. } if deployed.updated > 0 => self.engine.containers(self.project).await,
+                _ => Ok(Vec::new()),
+            }
+        };
+        let (mut known, containers) = tokio::try_join!(all(self.engine, self.project), containers)?;
         let mut made = None;
         if keep > 0
-            && let Some(release) = self.release(outcome, &known).await?
+            && let Some(release) = self.release(outcome, &known, containers).await?
         {
             let note = text::write(self.project, &release).context("cannot pack the model")?;
             self.engine.post(&name(self.project, release.number), &note).await?;
@@ -69,8 +75,13 @@ impl<E: Engine + Notes> Book<'_, E> {
         Ok(made)
     }
 
-    /// What is to be recorded.
-    async fn release(&self, outcome: Outcome<'_>, known: &[Release]) -> anyhow::Result<Option<Release>> {
+    /// What is to be recorded; `containers` may be left out where nothing was updated.
+    async fn release(
+        &self,
+        outcome: Outcome<'_>,
+        known: &[Release],
+        mut containers: Vec<Container>,
+    ) -> anyhow::Result<Option<Release>> {
         let number = known.last().map_or(1, |last| last.number.saturating_add(1));
         let release = |ending| Release {
             number,
@@ -90,7 +101,9 @@ impl<E: Engine + Notes> Book<'_, E> {
         if deployed.updated == 0 && known.last().is_some_and(|last| is_known(deployed, last)) {
             return Ok(None);
         }
-        let containers = self.engine.containers(self.project).await?;
+        if deployed.updated == 0 {
+            containers = self.engine.containers(self.project).await?;
+        }
         let base = known.iter().rfind(|release| release.outcome == Ending::Good);
         let base = base.map(|base| released::Base {
             model: &base.model,
