@@ -152,7 +152,7 @@ impl Access {
         let shell = shell(sessions, remote.prefix());
         if let Some(path) = remote.to_forward() {
             connection.forward(&self.socket, path).await?;
-            match Api::connect(&self.socket).await {
+            match Api::connect_from_afar(&self.socket).await {
                 Err(error) if error.kind == ErrorKind::Unreachable => {
                     tracing::debug!("the socket cannot be forwarded: {error}");
                     connection.unforward(&self.socket, path).await;

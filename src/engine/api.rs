@@ -98,7 +98,16 @@ impl Api {
     ///
     /// Fails with `Unreachable` if there is no engine, `Refused` if it is too old, `Garbled` if it is something else.
     pub async fn connect(socket: &Path) -> Result<Self> {
-        let http = Http::new(socket);
+        Self::over(Http::new(socket)).await
+    }
+
+    /// The same where a connection costs a round trip to make, and nothing to keep.
+    pub async fn connect_from_afar(socket: &Path) -> Result<Self> {
+        Self::over(Http::from_afar(socket)).await
+    }
+
+    async fn over(http: Http) -> Result<Self> {
+        let socket = http.socket();
         let call = format!("connect to the engine at {}", socket.display());
         let answer = http.get(&call, "/_ping").await?.accepted()?;
         let version = offered_version(&answer.headers)

@@ -30,6 +30,8 @@ pub(super) const MAX_ANSWER: usize = 64 << 20;
 /// Connections that are kept while nothing is asked. On the way to some engines each takes up an SSH session, of which
 /// there are ten.
 const IDLE: usize = 2;
+/// The same where they take no session, but a round trip to be made: as many as are busy at a time in most deployments.
+const IDLE_AFAR: usize = 8;
 
 /// An HTTP client that talks to one unix socket. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -42,6 +44,11 @@ impl Http {
     /// A client for the socket at a path; connects when first used.
     pub(super) fn new(socket: &Path) -> Self {
         Self::keeping(IDLE, socket.into())
+    }
+
+    /// One for a socket that leads far away.
+    pub(super) fn from_afar(socket: &Path) -> Self {
+        Self::keeping(IDLE_AFAR, socket.into())
     }
 
     /// One that keeps no connection while nothing is asked.
