@@ -178,7 +178,6 @@ fn the_engine_comes_from_option_environment_or_default() {
     assert_eq!(code, 2, "{err}");
 }
 
-/// The shells are those that `scripts/setup.sh` installs.
 #[test]
 fn each_command_has_a_manual_page() {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -197,6 +196,7 @@ fn each_command_has_a_manual_page() {
     assert!(err.contains("/no/such/folder") && err.contains("Hint: "), "{err}");
 }
 
+/// The shells are those that `scripts/setup.sh` installs.
 #[test]
 fn shells_take_the_completions() {
     for shell in ["bash", "zsh", "fish"] {

@@ -12,18 +12,10 @@ struct Page {
 
 fn pages() -> Vec<Page> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["", "docs", "examples/*"].map(|folder| root.join(folder));
-    let mut paths = Vec::new();
-    for folder in folders {
-        let folders = match folder.file_name() {
-            Some(name) if name == "*" => entries(folder.parent().expect("a folder")),
-            _ => vec![folder],
-        };
-        paths.extend(folders.iter().flat_map(|folder| entries(folder)));
-    }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let page = |path: PathBuf| Page { text: fs::read_to_string(&path).expect("should read file"), path };
-    paths.into_iter().map(page).collect()
+    let folders = [root.to_owned(), root.join("docs")].into_iter().chain(entries(&root.join("examples")));
+    let paths = folders.flat_map(|folder| entries(&folder));
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| Page { text: fs::read_to_string(&path).expect("should read file"), path }).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

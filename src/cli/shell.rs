@@ -1,5 +1,4 @@
-//! The options of the commands that make kerek at home on a machine: `completions`, `man-pages` and
-//! `plugin`.
+//! The options of the commands that make kerek at home on a machine: `completions`, `man-pages` and `plugin`.
 
 use std::path::PathBuf;
 

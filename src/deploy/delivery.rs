@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Request, Survey, survey};
+use super::{Request, Survey, images, survey};
 use crate::compose::Compose;
 use crate::compose::images::{Policy, Refresh};
 use crate::engine::Engine;
@@ -32,11 +32,11 @@ pub async fn gather<E: Engine, F: Engine, C: Compose, D: Compose>(
     to: &Place<'_, F, D>,
     request: &Request,
 ) -> Result<Vec<ImageName>, Failure> {
-    let Order { refresh, images } = order(from, to, request).await?;
+    let Need { refresh, delivered } = need(from, to, request).await?;
     if !refresh.is_empty() {
         from.compose.refresh(&refresh).await?;
     }
-    images.iter().map(|name| parse(name)).collect()
+    delivered.iter().map(|name| parse(name)).collect()
 }
 
 /// What [`gather`] would return, as far as it is at `from` already. Changes nothing.
@@ -46,7 +46,7 @@ pub async fn preview<E: Engine, F: Engine, C: Compose, D: Compose>(
     request: &Request,
 ) -> Result<Vec<ImageName>, Failure> {
     let mut held = Vec::new();
-    for name in order(from, to, request).await?.images {
+    for name in need(from, to, request).await?.delivered {
         if from.engine.image(&name).await?.is_some() {
             held.push(parse(&name)?);
         }
@@ -55,30 +55,30 @@ pub async fn preview<E: Engine, F: Engine, C: Compose, D: Compose>(
 }
 
 /// What a delivery takes.
-struct Order {
+struct Need {
     /// What is to be built and pulled first.
     refresh: Refresh,
     /// Names of what is to be sent.
-    images: BTreeSet<String>,
+    delivered: BTreeSet<String>,
 }
 
-async fn order<E: Engine, F: Engine, C: Compose, D: Compose>(
+async fn need<E: Engine, F: Engine, C: Compose, D: Compose>(
     from: &Place<'_, E, C>,
     to: &Place<'_, F, D>,
     request: &Request,
-) -> Result<Order, Failure> {
+) -> Result<Need, Failure> {
     let Survey { project, options, .. } = survey(to.engine, to.compose, request).await?;
     let considered: Vec<_> =
         options.considered.iter().filter_map(|name| Some((name, project.services.get(name)?))).collect();
-    let wanted = super::images::wanted(from.engine, &project, &options.considered, &request.images).await;
+    let wanted = images::wanted(from.engine, &project, &options.considered, &request.images).await;
     let mut refresh = wanted?;
-    let mut images = BTreeSet::new();
+    let mut delivered = BTreeSet::new();
     for (name, service) in considered {
         let image = &service.image;
         if is_in(&refresh, name) || from.engine.image(image).await?.is_some() {
-            images.insert(image.clone());
+            delivered.insert(image.clone());
         } else if to.engine.image(image).await?.is_none() {
-            images.insert(image.clone());
+            delivered.insert(image.clone());
             if service.source.builds && !request.images.no_build {
                 refresh.build.insert(name.clone());
             } else if request.images.policy(&service.source) != Policy::Never {
@@ -86,7 +86,7 @@ async fn order<E: Engine, F: Engine, C: Compose, D: Compose>(
             }
         }
     }
-    Ok(Order { refresh, images })
+    Ok(Need { refresh, delivered })
 }
 
 fn parse(name: &str) -> Result<ImageName, Failure> {

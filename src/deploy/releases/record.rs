@@ -54,10 +54,13 @@ impl<E: Engine + Notes> Book<'_, E> {
     /// Records a release, unless the last one was the same, and forgets all but the last `keep` good ones. Returns its
     /// number.
     pub async fn record(&self, outcome: Outcome<'_>, keep: usize) -> anyhow::Result<Option<u64>> {
+        // What was updated is to be recorded for sure: then, containers are looked at while releases are.
         let containers = async {
             match outcome {
-                Outcome::Good { deployed, .. } if deployed.updated > 0 => self.engine.containers(self.project).await,
-                _ => Ok(Vec::new()),
+                Outcome::Good { deployed, .. } if keep > 0 && deployed.updated > 0 => {
+                    self.engine.containers(self.project).await.map(Some)
+                }
+                _ => Ok(None),
             }
         };
         let (mut known, containers) = tokio::try_join!(all(self.engine, self.project), containers)?;
@@ -75,12 +78,12 @@ impl<E: Engine + Notes> Book<'_, E> {
         Ok(made)
     }
 
-    /// What is to be recorded; `containers` may be left out where nothing was updated.
+    /// What is to be recorded; `containers` are those of the project, if they were looked at.
     async fn release(
         &self,
         outcome: Outcome<'_>,
         known: &[Release],
-        mut containers: Vec<Container>,
+        containers: Option<Vec<Container>>,
     ) -> anyhow::Result<Option<Release>> {
         let number = known.last().map_or(1, |last| last.number.saturating_add(1));
         let release = |ending| Release {
@@ -101,9 +104,10 @@ impl<E: Engine + Notes> Book<'_, E> {
         if deployed.updated == 0 && known.last().is_some_and(|last| is_known(deployed, last)) {
             return Ok(None);
         }
-        if deployed.updated == 0 {
-            containers = self.engine.containers(self.project).await?;
-        }
+        let containers = match containers {
+            Some(containers) => containers,
+            None => self.engine.containers(self.project).await?,
+        };
         let base = known.iter().rfind(|release| release.outcome == Ending::Good);
         let base = base.map(|base| released::Base {
             model: &base.model,
