@@ -62,7 +62,7 @@ fn update(runtime: &tokio::runtime::Runtime, replicas: u32) -> Vec<Figure> {
         project.set("VERSION", &format!("kerek-{round}"));
         kerek.push(timed(|| drop(project.kerek(&["deploy"]).success())));
         project.set("VERSION", &format!("compose-{round}"));
-        compose.push(timed(|| drop(project.compose(&["up", "--detach", "--wait"]).success())));
+        compose.push(timed(|| drop(project.docker(&["compose", "up", "--detach", "--wait"]).success())));
         engine.push(runtime.block_on(engine_alone(project.name(), replicas)));
         // The engine's part has removed them.
         project.compose(&["up", "--detach", "--wait"]).success();
@@ -119,7 +119,7 @@ fn no_change() -> Figure {
     let (mut kerek, mut compose) = (Vec::new(), Vec::new());
     for _ in 0..15 {
         kerek.push(timed(|| drop(project.kerek(&["deploy"]).success())));
-        compose.push(timed(|| drop(project.compose(&["up", "--detach"]).success())));
+        compose.push(timed(|| drop(project.docker(&["compose", "up", "--detach"]).success())));
     }
     let (kerek, compose) = (median(kerek), median(compose));
     let ratio = kerek.as_secs_f64() / compose.as_secs_f64();

@@ -8,4 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=$(scripts/setup.sh)
 eval "$environment"
 
-exec cargo bench --locked --no-fail-fast --bench deploy --bench remote --bench transfer
+exec cargo bench --locked --no-fail-fast --bench deploy --bench remote --bench provision --bench transfer

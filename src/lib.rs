@@ -3,26 +3,32 @@
 //!
 //! - [`cli`]: the command line as types, nothing else.
 //! - [`commands`]: one file a command, wiring the parts below.
+//! - [`completion`]: what could come next while a command line is typed.
 //! - [`compose`]: what the user wants: project, services, policies.
 //! - [`engine`]: what is there: containers, networks, images.
 //! - [`deploy`]: the way from one to the other: plan, prepare, roll, commit.
 //! - [`provision`]: a host becomes one that containers run on.
 //! - [`ssh`]: other hosts: which is meant, how to get there.
 //! - [`images`]: images on their way from one engine to another.
+//! - [`probe`]: somebody who asks for a URL meanwhile, as users would.
 //! - [`report`]: events of a run, and how they are shown.
-//! - [`process`], [`cancel`], [`error`], [`names`], [`text`]: children, signals, failures, identifiers, escaping.
+//! - [`process`], [`cancel`], [`error`], [`remedies`], [`names`], [`text`]: children, signals, failures, what helps against
+//!   them, identifiers, escaping.
 
 pub mod cancel;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod compose;
 pub mod deploy;
 pub mod engine;
 pub mod error;
 pub mod images;
 pub mod names;
+pub mod probe;
 pub mod process;
 pub mod provision;
+pub mod remedies;
 pub mod report;
 pub mod ssh;
 pub mod text;

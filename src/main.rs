@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use kerek::cli;
 use kerek::error::Failure;
 use kerek::report::console;
 use kerek::ssh::wrapper::folder;
-use kerek::{process, text};
+use kerek::{cli, completion, process, text};
 
 fn main() -> ExitCode {
     if let Some((message, code)) = process::become_child(std::env::args_os()) {
@@ -18,6 +17,9 @@ fn main() -> ExitCode {
     }
     if let Ok(executable) = std::env::current_exe() {
         process::supervise_with(executable);
+    }
+    if let Some(code) = completion::answer() {
+        return code;
     }
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,

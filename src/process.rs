@@ -8,6 +8,7 @@
 
 pub mod running;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ static SUPERVISOR: OnceLock<PathBuf> = OnceLock::new();
 #[derive(Clone, Debug)]
 pub struct Command {
     program: OsString,
+    shown_as: Option<&'static str>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, Option<OsString>)>,
     input: Option<Vec<u8>>,
@@ -91,12 +93,20 @@ impl Command {
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
+            shown_as: None,
             arguments: Vec::new(),
             environment: Vec::new(),
             input: None,
             tells_all: false,
             asks: false,
         }
+    }
+
+    /// Shows other words, already quoted, in place of the program.
+    #[must_use]
+    pub fn shown_as(mut self, words: &'static str) -> Self {
+        self.shown_as = Some(words);
+        self
     }
 
     /// Adds an argument.
@@ -251,12 +261,15 @@ impl Command {
 impl std::fmt::Display for Command {
     /// The command line, quoted for a shell.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words = std::iter::once(&self.program).chain(&self.arguments);
-        let words: Vec<_> = words.map(|word| text::escape(&word.to_string_lossy())).collect();
-        match shlex::try_join(words.iter().map(String::as_str)) {
-            Ok(line) => formatter.write_str(&line),
-            Err(_) => formatter.write_str(&words.join(" ")),
+        let quoted = |word: &OsString| {
+            let word = text::escape(&word.to_string_lossy());
+            shlex::try_quote(&word).map_or_else(|_| word.clone(), Cow::into_owned)
+        };
+        match self.shown_as {
+            Some(words) => formatter.write_str(words)?,
+            None => formatter.write_str(&quoted(&self.program))?,
         }
+        self.arguments.iter().try_for_each(|argument| write!(formatter, " {}", quoted(argument)))
     }
 }
 

@@ -5,6 +5,7 @@ mod help;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Stdio;
 
 use assert_cmd::Command;
@@ -181,19 +182,56 @@ fn the_engine_comes_from_option_environment_or_default() {
 #[test]
 fn each_command_has_a_manual_page() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let path = folder.path().to_str().expect("it is UTF-8");
+    let folder = folder.path().join("new/man1");
+    let path = folder.to_str().expect("it is UTF-8");
     assert_eq!(Kerek::new().run(["man-pages", path]), (0, String::new(), String::new()));
-    let page = |name| fs::read_to_string(folder.path().join(name)).expect("there is a page");
+    let page = |name| fs::read_to_string(folder.join(name)).expect("there is a page");
     assert!(page("kerek.1").contains("kerek\\-deploy(1)"), "{}", page("kerek.1"));
     let deploy = page("kerek-deploy.1");
     for words in [".TH kerek-deploy 1", "\\-\\-dry\\-run", "Examples:"] {
         assert!(deploy.contains(words), "{words}: {deploy}");
     }
-    assert!(!folder.path().join("kerek-docker-cli-plugin-metadata.1").exists(), "nobody is to call it");
+    assert!(!folder.join("kerek-docker-cli-plugin-metadata.1").exists(), "nobody is to call it");
 
-    let (code, out, err) = Kerek::new().run(["man-pages", "/no/such/folder"]);
+    let (code, out, err) = Kerek::new().run(["man-pages", "/dev/null/man1"]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("/no/such/folder") && err.contains("Hint: "), "{err}");
+    assert!(err.contains("/dev/null/man1") && err.contains("Hint: "), "{err}");
+}
+
+/// What bash makes of the last one of these words, in a folder.
+fn complete(words: &str, folder: &Path) -> Vec<String> {
+    let (_, script, _) = Kerek::new().run(["completions", "bash"]);
+    let program = Path::new(env!("CARGO_BIN_EXE_kerek")).parent().expect("a folder");
+    let last = words.rsplit(' ').next().unwrap_or_default();
+    let ask = format!(
+        "PATH={}:$PATH\n{script}\nCOMP_WORDS=({words}); ((COMP_CWORD = ${{#COMP_WORDS[@]}} - 1))\n\
+         [[ '{last}' ]] || {{ COMP_WORDS+=(''); ((COMP_CWORD++)); }}\n\
+         _clap_complete_kerek kerek '{last}' kerek; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        program.display()
+    );
+    let mut bash = assert_cmd::Command::new("bash");
+    let answer =
+        bash.args(["-c", &ask]).current_dir(folder).env("DOCKER_CONFIG", folder.join("config")).assert().success();
+    let answer = String::from_utf8(answer.get_output().stdout.clone()).expect("UTF-8");
+    answer.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn names_are_completed_as_they_are_there() {
+    let folder = TempDir::new().expect("a folder");
+    let context = folder.path().join("config/contexts/meta/0123");
+    fs::create_dir_all(&context).expect("a folder");
+    fs::write(context.join("meta.json"), r#"{"Name": "production", "Endpoints": {}}"#).expect("a file");
+    assert_eq!(complete("kerek --context pro", folder.path()), ["production"]);
+    assert_eq!(complete("kerek deploy --context ", folder.path()), ["default", "production"]);
+    fs::write(
+        folder.path().join("shop.yaml"),
+        "services: {web: {image: x, profiles: [y]}, worker: {image: x}, db: {image: x}}",
+    )
+    .expect("a file");
+    assert_eq!(complete("kerek deploy -f shop.yaml w", folder.path()), ["web", "worker"]);
+    // Nothing to be found is no reason to complain.
+    assert_eq!(complete("kerek deploy w", folder.path()), [""; 0]);
 }
 
 /// The shells are those that `scripts/setup.sh` installs.
@@ -204,10 +242,9 @@ fn shells_take_the_completions() {
         assert_eq!((code, err.as_str()), (0, ""));
         assert_cmd::Command::new(shell).args(["-n", "/dev/stdin"]).write_stdin(script).assert().success();
     }
-    let (_, script, _) = Kerek::new().run(["completions", "bash"]);
-    let ask = "COMP_WORDS=(kerek roll); COMP_CWORD=1; _kerek kerek roll kerek; echo \"${COMPREPLY[*]}\"";
-    let answer = assert_cmd::Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).assert().success();
-    assert_eq!(answer.get_output().stdout, b"rollback\n");
+    for (words, expected) in [("kerek roll", "rollback"), ("kerek deploy --probe-fr", "--probe-from-host")] {
+        assert_eq!(complete(words, Path::new("/")), [expected]);
+    }
     let (code, _, err) = Kerek::new().run(["completions", "cmd"]);
     assert_eq!(code, 2, "{err}");
 }

@@ -55,16 +55,17 @@ fn ids(project: &Project) -> BTreeSet<String> {
 fn an_unchanged_definition_is_no_reason_to_ask() {
     let project = deployed("definitions-same", 1);
     let log = project.home().join("calls");
-    let folder = project.home().join("bin");
-    fs::create_dir(&folder).expect("a folder");
-    let path = env::var("PATH").expect("a PATH");
-    let recorder = folder.join("docker");
-    let script = format!("#!/bin/sh\necho \"$*\" >>'{}'\nPATH='{path}'\nexec docker \"$@\"\n", log.display());
+    let config = project.home().join("recording");
+    fs::create_dir_all(config.join("cli-plugins")).expect("a folder");
+    let recorder = config.join("cli-plugins/docker-compose");
+    let usual =
+        env::var("DOCKER_CONFIG").map_or("unset DOCKER_CONFIG".to_owned(), |it| format!("DOCKER_CONFIG='{it}'"));
+    let script = format!("#!/bin/sh\necho \"$*\" >>'{}'\n{usual}\nexec docker compose \"$@\"\n", log.display());
     fs::write(&recorder, script).expect("a script");
     fs::set_permissions(&recorder, Permissions::from_mode(0o755)).expect("a program");
 
     let mut kerek = project.kerek_command(&["deploy", "--dry-run"]);
-    kerek.env("PATH", format!("{}:{path}", folder.display()));
+    kerek.env("DOCKER_CONFIG", config);
     let output = command::run(kerek).success();
     assert!(output.stdout.contains("Nothing to do"), "{}", output.stdout);
     let calls = fs::read_to_string(&log).expect("calls");

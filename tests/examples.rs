@@ -1,9 +1,9 @@
 //! The examples, as their READMEs tell: each command is run as it is printed, and prints what it is said to print.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use support::command;
+use support::port;
 use support::project::Project;
 
 #[path = "support/mod.rs"]
@@ -46,7 +46,7 @@ fn play(example: &str, ports: &[(&str, u16)]) {
     // The name would be that of the folder anyway, which differs from any other test's.
     let mut script = instructions.lines().map(step).collect::<String>();
     for (variable, port) in ports {
-        let free = free_port();
+        let free = port::free();
         project.set(variable, &free.to_string());
         script = script.replace(&format!("localhost:{port}"), &format!("localhost:{free}"));
     }
@@ -66,10 +66,4 @@ fn step(line: &str) -> String {
         ),
         None => format!("{line}\n"),
     }
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("should find a port");
-    listener.local_addr().expect("should have an address").port()
 }

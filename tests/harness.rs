@@ -1,5 +1,5 @@
 //! Can the harness be believed? The load generator must count every loss, whatever it looks like, and invent none; the
-//! app must start, end and fail as told; a project must leave nothing behind.
+//! app must start, end and fail as told; a project must leave nothing behind; a sweep must try what it is asked to.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,8 +9,10 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use rustix::net::SendFlags;
+use support::chaos::{Extent, chosen};
 use support::events::EventLog;
 use support::load::{Config, Connections, Load, Method, Summary};
+use support::port;
 use support::prober::Prober;
 use support::project::Project;
 
@@ -82,7 +84,7 @@ fn every_kind_of_loss_is_counted_and_told() {
 
 #[test]
 fn no_answer_is_a_loss() {
-    let refused = SocketAddr::from(([127, 0, 0, 1], closed_port()));
+    let refused = SocketAddr::from(([127, 0, 0, 1], port::free()));
     assert_lost(&load(config(refused)), &format!("cannot connect to {refused}: Connection refused"));
 
     let url = "http://nowhere.invalid/".parse().expect("should be a URL");
@@ -431,8 +433,14 @@ fn assert_lost(summary: &Summary, reason: &str) {
     assert!(summary.versions.is_empty(), "{reason}: {summary}");
 }
 
-/// A port that nobody listens on, or almost certainly.
-fn closed_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("should listen");
-    listener.local_addr().expect("should have an address").port()
+#[test]
+fn parts_of_a_sweep_make_up_all_of_it() {
+    let of = |text: &str| chosen(&["a", "b", "c"], 5, Extent::parse(text).expect("an extent"));
+    let mut parts = [of("1/2"), of("2/2")].concat();
+    parts.sort_by_key(|(kind, point)| (*point, *kind));
+    assert_eq!(parts, of("all"));
+    assert_eq!(of("2"), [("a", 2), ("b", 4)]);
+    for wrong in ["", "some", "0/2", "3/2", "1/0", "-1"] {
+        assert_eq!(Extent::parse(wrong), None, "{wrong}");
+    }
 }

@@ -15,7 +15,13 @@ mod docker;
 mod faults;
 #[path = "provision/ground.rs"]
 mod ground;
+#[path = "provision/matrix.rs"]
+mod matrix;
 #[path = "provision/podman.rs"]
 mod podman;
 #[path = "provision/refusals.rs"]
 mod refusals;
+#[path = "provision/sweep.rs"]
+mod sweep;
+#[path = "provision/ubuntu.rs"]
+mod ubuntu;

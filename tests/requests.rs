@@ -1,5 +1,6 @@
 //! Does a deployment lose requests? Three proxies in their plainest DNS configuration stand before three apps (see
-//! `support/projects/requests/`), under a constant load from outside, while new versions are deployed.
+//! `support/projects/requests/`), under a constant load from outside, while new versions are deployed; and Traefik, which
+//! follows the engine's events, before the same (see `support/projects/traefik/`).
 //!
 //! A result counts only if the same load on the same stack loses nothing while nothing is deployed: else the run is
 //! void and fails as such. That a loss would be seen is shown by `docker compose up`, which loses requests by design.
@@ -7,10 +8,12 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::io::Write as _;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
+use support::command;
 use support::events::EventLog;
 use support::load::{Config, Connections, Load, Method, Summary};
 use support::project::{Container, Project};
@@ -19,7 +22,10 @@ use support::project::{Container, Project};
 #[expect(dead_code, reason = "a test needs but a part of it")]
 mod support;
 
-const PROXIES: [&str; 3] = ["nginx", "haproxy", "caddy"];
+/// Those that ask DNS.
+const PROXIES: &[&str] = &["nginx", "haproxy", "caddy"];
+/// Follows the engine's events.
+const TRAEFIK: &[&str] = &["traefik"];
 /// The apps, with the port of every proxy that leads to each.
 const APPS: [(&str, u16); 3] = [("boots", 8001), ("graceful", 8002), ("dies", 8003)];
 const REPLICAS: usize = 2;
@@ -46,13 +52,52 @@ const CONTEXT: f64 = 4.0;
 #[test]
 fn deployments_lose_no_request() {
     let _turn = turn();
+    let project = start_project("deploy", "tests/support/projects/requests", PROXIES);
+    deploy_under_load(project, PROXIES, deployments());
+}
+
+#[test]
+fn deployments_behind_traefik_lose_no_request() {
+    let _turn = turn();
+    let mut images = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/images.sh"));
+    images.arg("traefik:v3");
+    command::run(images).success();
+    let project = start_project("traefik", "tests/support/projects/traefik", TRAEFIK);
+    // Each takes its time: replicas are given some to be forgotten.
+    deploy_under_load(project, TRAEFIK, deployments().div_ceil(5));
+}
+
+#[test]
+fn compose_up_loses_requests_and_they_are_seen() {
+    let _turn = turn();
+    let mut project = start_project("up", "tests/support/projects/requests", PROXIES);
+    control(&project, PROXIES);
+
+    let load = start_load(&project, PROXIES);
+    project.set("VERSION", "v1");
+    project.compose(&["up", "--detach", "--wait"]).success();
+    let outcomes = stop_load(load);
+
+    say(&format!("docker compose up\n{}", Table(&outcomes)));
+    for (app, _) in APPS {
+        let failed: u64 = outcomes.iter().filter(|it| it.stream.app == app).map(|it| it.summary.failed).sum();
+        assert!(failed > 0, "{app} should have lost requests");
+    }
+}
+
+/// As many as `KEREK_TEST_DEPLOYS` says.
+fn deployments() -> usize {
     let deployments = env::var("KEREK_TEST_DEPLOYS").map_or(10, |number| number.parse().expect("should be a number"));
     assert!(deployments > 0, "nothing would be shown");
-    let mut project = start_project("deploy");
-    control(&project);
+    deployments
+}
+
+/// Deploys so many versions, and fails if a request is lost.
+fn deploy_under_load(mut project: Project, proxies: &[&'static str], deployments: usize) {
+    control(&project, proxies);
 
     let events = EventLog::start(&project);
-    let load = start_load(&project);
+    let load = start_load(&project, proxies);
     let mut before = apps(&project);
     for number in 1..=deployments {
         let version = format!("v{number}");
@@ -70,7 +115,7 @@ fn deployments_lose_no_request() {
 
     say(&format!("{deployments} deployments\n{}", Table(&outcomes)));
     assert_eq!(failures(&outcomes), 0, "{}", Failures(&outcomes, &events));
-    assert_rate(&outcomes);
+    assert_rate(&outcomes, proxies);
     for Outcome { stream, summary } in &outcomes {
         assert_eq!(summary.versions.len(), deployments + 1, "{stream}: {summary}");
         // The proxies stay up, and would say if they were to close a connection.
@@ -78,25 +123,7 @@ fn deployments_lose_no_request() {
     }
 }
 
-#[test]
-fn compose_up_loses_requests_and_they_are_seen() {
-    let _turn = turn();
-    let mut project = start_project("up");
-    control(&project);
-
-    let load = start_load(&project);
-    project.set("VERSION", "v1");
-    project.compose(&["up", "--detach", "--wait"]).success();
-    let outcomes = stop_load(load);
-
-    say(&format!("docker compose up\n{}", Table(&outcomes)));
-    for (app, _) in APPS {
-        let failed: u64 = outcomes.iter().filter(|it| it.stream.app == app).map(|it| it.summary.failed).sum();
-        assert!(failed > 0, "{app} should have lost requests");
-    }
-}
-
-/// Both tests are about time and need the machine for themselves. The lock goes with the file.
+/// These tests are about time and need the machine for themselves. The lock goes with the file.
 fn turn() -> File {
     let file = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/requests.lock")).expect("should create file");
     file.lock().expect("should lock file");
@@ -104,12 +131,12 @@ fn turn() -> File {
 }
 
 /// Puts the first version up, and waits until every proxy has found every app.
-fn start_project(label: &str) -> Project {
-    let project = Project::copy(label, "tests/support/projects/requests");
+fn start_project(label: &str, folder: &str, proxies: &[&'static str]) -> Project {
+    let project = Project::copy(label, folder);
     project.compose(&["up", "--detach", "--wait"]).success();
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let load = start_load(&project);
+        let load = start_load(&project, proxies);
         sleep(Duration::from_secs(1));
         let outcomes = stop_load(load);
         if failures(&outcomes) == 0 {
@@ -120,14 +147,14 @@ fn start_project(label: &str) -> Project {
 }
 
 /// Fails if the load alone, without any deployment, loses a request.
-fn control(project: &Project) {
+fn control(project: &Project, proxies: &[&'static str]) {
     let events = EventLog::start(project);
-    let load = start_load(project);
+    let load = start_load(project, proxies);
     sleep(CONTROL);
     let outcomes = stop_load(load);
     say(&format!("control\n{}", Table(&outcomes)));
     assert_eq!(failures(&outcomes), 0, "the run is void, as the control failed\n{}", Failures(&outcomes, &events));
-    assert_rate(&outcomes);
+    assert_rate(&outcomes, proxies);
 }
 
 /// A kind of request.
@@ -160,9 +187,9 @@ struct Outcome {
     summary: Summary,
 }
 
-fn start_load(project: &Project) -> Vec<(Stream, Load)> {
+fn start_load(project: &Project, proxies: &[&'static str]) -> Vec<(Stream, Load)> {
     let mut streams = Vec::new();
-    for proxy in PROXIES {
+    for &proxy in proxies {
         for (app, port) in APPS {
             let address = project.published(proxy, port);
             let slow = if app == "dies" { SLOW_KINDS.as_slice() } else { &[] };
@@ -185,9 +212,9 @@ fn failures(outcomes: &[Outcome]) -> u64 {
 }
 
 /// Asserts that each proxy was under the load that counts.
-fn assert_rate(outcomes: &[Outcome]) {
-    for proxy in PROXIES {
-        let of_proxy = outcomes.iter().filter(|outcome| outcome.stream.proxy == proxy);
+fn assert_rate(outcomes: &[Outcome], proxies: &[&str]) {
+    for proxy in proxies {
+        let of_proxy = outcomes.iter().filter(|outcome| outcome.stream.proxy == *proxy);
         let rate: f64 = of_proxy.map(|Outcome { summary, .. }| count(summary.sent) / summary.duration).sum();
         assert!(rate >= MINIMUM_RATE, "{proxy} should have had more than {rate:.1} requests/s");
     }

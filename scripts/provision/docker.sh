@@ -76,7 +76,7 @@ step_settings() {
     fi
     # Since Docker 23.
     if dockerd --help 2>/dev/null | grep -q -- --validate &&
-        ! dockerd --validate --config-file "$settings.new" >"$work/log" 2>&1; then
+        ! dockerd --validate --config-file "$settings.new" >"$log" 2>&1; then
         rm "$settings.new"
         give_up settings "Docker does not take the settings in $settings with those that were to be added"
     fi
@@ -141,14 +141,14 @@ step_service() {
         return
     fi
     say "doing service starting Docker"
-    systemctl enable --quiet docker.service >"$work/log" 2>&1 || give_up service "docker.service cannot be enabled"
+    systemctl enable --quiet docker.service >"$log" 2>&1 || give_up service "docker.service cannot be enabled"
     if is_outdated; then
         # It lets containers run on from now on, and so also when it is restarted.
         systemctl reload docker.service && sleep 1 && systemctl restart docker.service
     else
         systemctl start docker.service
-    fi >"$work/log" 2>&1 || {
-        journalctl --no-pager --quiet --unit docker.service --lines 15 --output cat >>"$work/log" 2>&1 || true
+    fi >"$log" 2>&1 || {
+        journalctl --no-pager --quiet --unit docker.service --lines 15 --output cat >>"$log" 2>&1 || true
         give_up service "Docker does not start"
     }
     say "changed service docker.service runs, and starts at boot"
@@ -168,14 +168,14 @@ step_group() {
         say "ok group $user is in the group docker"
     else
         getent group docker >/dev/null || groupadd --system docker
-        usermod --append --groups docker "$user" >"$work/log" 2>&1 || give_up group "$user cannot join the group docker"
+        usermod --append --groups docker "$user" >"$log" 2>&1 || give_up group "$user cannot join the group docker"
         say "changed group $user is in the group docker"
     fi
 }
 
 step_engine() {
     eventually docker version --format '{{.Server.Version}}' || give_up engine "Docker does not answer"
-    say "ok engine Docker $(cat "$work/log")"
+    say "ok engine Docker $(cat "$log")"
 }
 
 main "$@"

@@ -43,10 +43,11 @@ begin() {
         say "waiting host for another run on this host"
         flock --timeout "$patience_seconds" 9 || fail host "another run has been at it for $patience_seconds s"
     fi
-    # With the lock, nobody else can be using them.
-    rm -rf /run/kerek-provision.work.*
-    work=$(mktemp -d /run/kerek-provision.work.XXXXXX)
-    trap 'rm -rf "$work"' EXIT
+    # What programs say goes into a file without a name: whatever ends this, nobody has to remove it.
+    file=$(mktemp /run/kerek-provision.log.XXXXXX)
+    exec 8>"$file"
+    rm "$file"
+    log=/proc/$$/fd/8
 }
 
 # Runs a program for step $1, and waits as long as another package manager is busy. Its output stays in a log.
@@ -56,8 +57,8 @@ patiently() {
     began=$(date +%s)
     waiting=
     # Programs shall not hold our lock.
-    until "$@" >"$work/log" 2>&1 9>&-; do
-        if ! grep -Eq '(get|acquire|was|to) lock|lock(ed)? by another process' "$work/log" ||
+    until "$@" >"$log" 2>&1 8>&- 9>&-; do
+        if ! grep -Eq '(get|acquire|was|to) lock|lock(ed)? by another process' "$log" ||
             [ $(($(date +%s) - began)) -ge "$patience_seconds" ]; then
             return 1
         fi
@@ -71,7 +72,7 @@ patiently() {
 
 # Passes on the end of what the last program of `patiently` has said, and fails.
 give_up() {
-    tail -n 20 "$work/log" | while IFS= read -r line; do
+    tail -n 20 "$log" | while IFS= read -r line; do
         say "said $1 $line"
     done
     fail "$@"
@@ -152,7 +153,7 @@ give_up_unless_known() {
 # Runs something until it succeeds, for at most 30 s.
 eventually() {
     tries=60
-    until "$@" >"$work/log" 2>&1; do
+    until "$@" >"$log" 2>&1; do
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || return 1
         sleep 0.5

@@ -21,10 +21,10 @@ main() {
     step_dpkg
     # shellcheck disable=SC2046  # each word is a package
     if [ "$uid" = 0 ]; then
-        step_packages "podman aardvark-dns crun netavark nftables" ""
+        step_packages "podman aardvark-dns catatonit crun iptables netavark nftables" ""
         socket=/run/podman/podman.sock
     else
-        step_packages "podman aardvark-dns crun dbus-user-session fuse-overlayfs netavark nftables slirp4netns uidmap" passt
+        step_packages "podman aardvark-dns catatonit crun dbus-user-session fuse-overlayfs iptables netavark nftables slirp4netns uidmap" passt
         socket=/run/user/$uid/podman/podman.sock
         step_ids
         step_ports
@@ -50,7 +50,7 @@ step_ids() {
 add_range() {
     first=$(awk -F : 'BEGIN { next_one = 100000 } $2 + $3 > next_one { next_one = $2 + $3 } END { print next_one }' "$1" 2>/dev/null ||
         echo 100000)
-    usermod "$2" "$first-$((first + 65535))" "$user" >"$work/log" 2>&1 || give_up ids "$user gets no subordinate IDs"
+    usermod "$2" "$first-$((first + 65535))" "$user" >"$log" 2>&1 || give_up ids "$user gets no subordinate IDs"
 }
 
 step_ports() {
@@ -63,7 +63,7 @@ step_ports() {
 # Containers of users without root may publish ports from here on.
 net.ipv4.ip_unprivileged_port_start = $first_port
 EOT
-    sysctl --quiet --load "$ports_file" >"$work/log" 2>&1 || give_up ports "the kernel refuses $ports_file"
+    sysctl --quiet --load "$ports_file" >"$log" 2>&1 || give_up ports "the kernel refuses $ports_file"
     say "changed ports from $first_port on"
 }
 
@@ -79,7 +79,7 @@ step_linger() {
         say "ok linger services of $user start at boot"
         return
     fi
-    loginctl enable-linger "$user" >"$work/log" 2>&1 || give_up linger "services of $user cannot start at boot"
+    loginctl enable-linger "$user" >"$log" 2>&1 || give_up linger "services of $user cannot start at boot"
     say "changed linger services of $user start at boot"
 }
 
@@ -89,19 +89,19 @@ step_socket() {
         return
     fi
     if [ "$uid" != 0 ]; then
-        systemctl start "user@$uid.service" >"$work/log" 2>&1 || give_up socket "services of $user do not start"
+        systemctl start "user@$uid.service" >"$log" 2>&1 || give_up socket "services of $user do not start"
         eventually manage show-environment || give_up socket "services of $user do not start"
-        manage daemon-reload >"$work/log" 2>&1 || give_up socket "services of $user do not start"
+        manage daemon-reload >"$log" 2>&1 || give_up socket "services of $user do not start"
     fi
-    manage enable --quiet podman.socket >"$work/log" 2>&1 || give_up socket "podman.socket cannot be enabled"
+    manage enable --quiet podman.socket >"$log" 2>&1 || give_up socket "podman.socket cannot be enabled"
     if has_restart_unit; then
         # Podman itself starts no containers at boot.
-        manage enable --quiet podman-restart.service >"$work/log" 2>&1 ||
+        manage enable --quiet podman-restart.service >"$log" 2>&1 ||
             give_up socket "podman-restart.service cannot be enabled"
     fi
     # It may have been started while there was a folder or nothing where the socket is to be.
-    manage start podman.socket >"$work/log" 2>&1 || give_up socket "podman.socket does not start"
-    [ -S "$socket" ] || manage restart podman.socket >"$work/log" 2>&1 || give_up socket "podman.socket does not start"
+    manage start podman.socket >"$log" 2>&1 || give_up socket "podman.socket does not start"
+    [ -S "$socket" ] || manage restart podman.socket >"$log" 2>&1 || give_up socket "podman.socket does not start"
     say "changed socket $socket"
 }
 
@@ -174,7 +174,7 @@ EOT
 
 step_engine() {
     eventually ask || give_up engine "Podman does not answer"
-    say "ok engine Podman $(cat "$work/log")"
+    say "ok engine Podman $(cat "$log")"
 }
 
 ask() {

@@ -92,8 +92,8 @@ tell_room() {
 
 tell_packages() {
     command -v dpkg-query >/dev/null || return 0
-    for package in docker.io iptables podman aardvark-dns crun dbus-user-session fuse-overlayfs netavark nftables \
-        slirp4netns uidmap; do
+    for package in docker.io iptables podman aardvark-dns catatonit crun dbus-user-session fuse-overlayfs netavark \
+        nftables slirp4netns uidmap; do
         if [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null)" = installed ]; then
             fact package "$package"
         fi

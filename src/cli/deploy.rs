@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::common::{EngineOptions, OutputOptions, PaceOptions, ProjectOptions, UPDATE};
+use super::probe::ProbeOptions;
 use super::values;
 use crate::names::ServiceName;
 
@@ -23,6 +24,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     (
         "kerek --context production deploy --build --transfer-images",
         "Build here, send what the server lacks, and update what has changed",
+    ),
+    (
+        "kerek deploy --probe https://shop.example.com/",
+        "Ask for a page meanwhile, and tell how many requests failed, if any",
     ),
     ("kerek deploy --force-recreate web", "Replace the containers of one service although nothing has changed"),
 ];
@@ -95,6 +100,10 @@ pub struct DeployOptions {
     /// that one. The other engine then neither builds nor pulls, and services whose image has changed are updated.
     #[arg(long, help_heading = IMAGES)]
     pub transfer_images: bool,
+
+    /// What to ask for meanwhile.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
 
     /// What is shown.
     #[command(flatten)]

@@ -129,10 +129,11 @@ pub struct TransferImagesOptions {
     #[arg(long)]
     pub force: bool,
 
-    /// How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link) or zstd:LEVEL
+    /// How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link), zstd:LEVEL, or a command
     ///
     /// By default, nothing is compressed on the way to a socket on this machine, and zstd is used on the way to another
-    /// one. Say `zstd` if a socket on this machine leads to another one.
+    /// one. Say `zstd` if a socket on this machine leads to another one. A command, such as "pigz -9", reads from its
+    /// standard input and prints what the engine there decompresses by itself: gzip, bzip2, xz or zstd.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub compress: Compression,
 

@@ -8,6 +8,7 @@ mod common;
 mod deploy;
 mod global;
 mod hosts;
+mod probe;
 mod releases;
 mod shell;
 mod tunnel;
@@ -25,6 +26,7 @@ pub use common::{Ansi, EngineOptions, OutputOptions, PaceOptions, Progress, Proj
 pub use deploy::{DeployOptions, Pull};
 pub use global::{GlobalOptions, LogLevel};
 pub use hosts::{ProvisionOptions, RunWithSshConfigOptions, TransferImagesOptions};
+pub use probe::ProbeOptions;
 pub use releases::{HistoryOptions, ListFormat, RollbackOptions};
 pub use shell::{CompletionsOptions, ManPagesOptions, PluginAction, PluginOptions};
 pub use tunnel::TunnelSshOptions;

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::common::{EngineOptions, OutputOptions, PaceOptions, ProjectOptions, UPDATE};
+use super::probe::ProbeOptions;
 
 pub(super) const HISTORY_LONG_ABOUT: &str = "\
 Show what was deployed when, by whom, and how it ended.
@@ -81,6 +82,10 @@ pub struct RollbackOptions {
     /// How long things may take.
     #[command(flatten)]
     pub pace: PaceOptions,
+
+    /// What to ask for meanwhile.
+    #[command(flatten)]
+    pub probe: ProbeOptions,
 
     /// What is shown.
     #[command(flatten)]

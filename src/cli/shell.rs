@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
 pub(super) const COMPLETIONS_LONG_ABOUT: &str = "\
-Print what makes a shell complete kerek's commands and options.
+Print what makes a shell complete kerek's commands and options, and names of contexts, services and releases.
 
-Load it in the shell's start-up file, or put it where the shell looks for completions by itself.";
+Load it in the shell's start-up file, or put it where the shell looks for completions by itself. It has to find kerek on \
+its path.";
 
 pub(super) const COMPLETIONS_EXAMPLES: &[(&str, &str)] = &[
     ("source <(kerek completions bash)", "Complete in this bash; put the line into ~/.bashrc to have it always"),

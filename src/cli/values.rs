@@ -6,6 +6,7 @@ use crate::compose::duration;
 use crate::images::manifest::Platform;
 use crate::images::reference::ImageName;
 use crate::names::ServiceName;
+use crate::probe::Url;
 use crate::provision::Engine;
 use crate::provision::context::is_name;
 use crate::ssh::destination::Destination;
@@ -83,6 +84,11 @@ pub(super) fn image(text: &str) -> Result<String, String> {
     }
     operand(text)?;
     ImageName::parse(text).map(|_| text.to_owned())
+}
+
+/// A URL that can be asked for.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    text.parse()
 }
 
 /// A platform, such as `linux/arm64`.

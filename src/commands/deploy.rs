@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{change, heeding_signals, insisted, project, same_engine, selection, source_selection};
+use super::{change, heeding_signals, insisted, probe, project, same_engine, selection, source_selection};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::ComposeCli;
@@ -79,11 +79,14 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
             let terms = Terms { wait: options.pace.lock_wait, reporter: &*reporter, cancel: &cancel };
             let owner = Owner::this(&words(options));
             let work = async {
+                let probe = probe::start(&options.probe, &access, &link, &*reporter).await?;
+                request.witness = probe::witness(&options.probe, probe.as_ref());
                 if let (Some(source), Some(end)) = (source, end) {
                     deliver(source, end, &request).await?;
                     request.images = images::Options::delivered();
                 }
-                let outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel).await;
+                let outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel);
+                let outcome = probe::around(probe.as_ref(), &cancel, &*reporter, outcome).await;
                 // What was only created does not serve yet.
                 if !request.no_start {
                     let book = Book { engine: &engine, images: &api, project: name, owner: &owner };
@@ -93,7 +96,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
             };
             change::locked(&engine, name, owner.clone(), terms, Box::pin(work)).await
         };
-        link.end(result.await).await
+        let result = result.await;
+        link.end(result).await
     };
     heeding_signals(&cancel, Box::pin(work), insisted).await
 }

@@ -1,5 +1,7 @@
 //! `kerek man-pages`: writes the manual, of what the help says.
 
+use std::fs;
+
 use anyhow::anyhow;
 
 use crate::cli::{self, ManPagesOptions};
@@ -9,8 +11,9 @@ use crate::text::escape;
 /// Runs the command.
 pub(super) fn run(options: &ManPagesOptions) -> Result<(), Failure> {
     let folder = &options.folder;
-    clap_mangen::generate_to(cli::definition(), folder).map_err(|error| {
+    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(cli::definition(), folder));
+    written.map_err(|error| {
         let problem = anyhow!("cannot write manual pages to {}: {error}", escape(&folder.display().to_string()));
-        Failure::new(Kind::Unchanged, problem).hint("Make that folder first, or choose another one.")
+        Failure::new(Kind::Unchanged, problem).hint("Choose another folder.")
     })
 }

@@ -9,6 +9,7 @@ mod history;
 mod man_pages;
 mod plugin;
 mod plugin_metadata;
+mod probe;
 mod project;
 mod provision;
 mod rollback;

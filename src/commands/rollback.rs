@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::{change, heeding_signals, insisted, project, selection};
+use super::{change, heeding_signals, insisted, probe, project, selection};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
@@ -13,7 +13,7 @@ use crate::deploy::lock::{Owner, Terms};
 use crate::deploy::releases::{self, Book, Release, Renaming};
 use crate::deploy::{self, Preview, Request};
 use crate::engine::Engine;
-use crate::engine::access::Access;
+use crate::engine::access::{Access, Link};
 use crate::engine::api::Api;
 use crate::engine::patient::Patient;
 use crate::error::{Failure, Kind};
@@ -37,13 +37,15 @@ pub(super) async fn run(global: &GlobalOptions, options: &RollbackOptions) -> Re
             global,
             options,
             access: &access,
+            link: &link,
             api: &api,
             engine: &engine,
             project: &name,
             reporter: &*reporter,
             cancel: &cancel,
         };
-        link.end(Box::pin(way.go()).await).await
+        let result = Box::pin(way.go()).await;
+        link.end(result).await
     };
     heeding_signals(&cancel, Box::pin(work), insisted).await
 }
@@ -53,6 +55,7 @@ struct Way<'a> {
     global: &'a GlobalOptions,
     options: &'a RollbackOptions,
     access: &'a Access,
+    link: &'a Link,
     api: &'a Api,
     engine: &'a Patient<Api>,
     project: &'a ProjectName,
@@ -133,10 +136,13 @@ impl Way<'_> {
     async fn deploy(&self, target: &Release, owner: &Owner) -> Result<(), Failure> {
         let options = self.project_options(target);
         let compose = self.compose(&options)?;
-        let request = self.request(target)?;
+        let asked = &self.options.probe;
+        let probe = probe::start(asked, self.access, self.link, self.reporter).await?;
+        let request = Request { witness: probe::witness(asked, probe.as_ref()), ..self.request(target)? };
         let loaded = compose.prefetch(&request.services).await?;
         let renaming = Renaming::make(self.api, self.engine, &target.images()).await?;
-        let outcome = Box::pin(deploy::deploy(self.engine, &compose, &request, self.reporter, self.cancel)).await;
+        let outcome = Box::pin(deploy::deploy(self.engine, &compose, &request, self.reporter, self.cancel));
+        let outcome = probe::around(probe.as_ref(), self.cancel, self.reporter, outcome).await;
         if outcome.is_err()
             && let Ok(containers) = self.engine.containers(self.project).await
         {

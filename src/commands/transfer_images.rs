@@ -33,7 +33,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &TransferImagesOptions)
         }
         let settings = Options {
             force: options.force,
-            compression: options.compress.on_the_way_to(destination.endpoint()),
+            compression: options.compress.clone().on_the_way_to(destination.endpoint()),
             platform: options.platform.clone(),
             dry_run: global.dry_run,
         };

@@ -4,7 +4,7 @@
 //! talks to the very engine kerek talks to.
 
 mod options;
-mod program;
+pub mod program;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ use crate::engine::Content;
 use crate::error::Failure;
 use crate::names::{ContainerId, ServiceName};
 use crate::process::{self, Command};
+use crate::remedies::remedy;
 use crate::report::{Event, Reporter};
 pub use options::ProjectOptions;
 use program::Program;
@@ -46,7 +47,7 @@ pub struct ComposeCli<'a> {
 }
 
 impl<'a> ComposeCli<'a> {
-    /// Finds Compose: `docker compose`, else `docker-compose` in `PATH` or where the Docker CLI keeps its plugins.
+    /// Finds Compose where the Docker CLI keeps its plugins, else in `PATH`.
     pub fn find(
         options: &'a ProjectOptions,
         socket: &'a Path,
@@ -164,11 +165,13 @@ impl<'a> ComposeCli<'a> {
         match &error {
             process::Error::Cancelled { .. } => Failure::new(self.cancel.kind(), error),
             process::Error::Spawn { .. } => Failure::from(anyhow::Error::new(error)).hint(INSTALL_HINT),
-            process::Error::Failed { .. } => {
+            process::Error::Failed { stderr, .. } => {
+                let remedy = remedy(&stderr.join("\n"));
                 let failure = Failure::from(anyhow::Error::new(error));
-                match self.check_version().await {
-                    Err(version) => version,
-                    Ok(()) => failure,
+                match (self.check_version().await, remedy) {
+                    (Err(version), _) => version,
+                    (Ok(()), Some(remedy)) => failure.hint(remedy),
+                    (Ok(()), None) => failure,
                 }
             }
         }

@@ -20,11 +20,13 @@ use super::pre_start::Launch;
 use super::ready::{self, FOREVER, Fit, SETTLE, Unready};
 use super::traffic::{self, Attachments};
 use super::watch::Hub;
+use super::witness::Witness;
 use crate::cancel::Cancel;
 use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Order, Service};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::{ContainerId, ProjectName, ServiceName};
+use crate::remedies::remedy;
 use crate::report::{Event, Reporter, Step};
 
 /// Lines of output shown of a container that has failed.
@@ -47,6 +49,8 @@ pub(super) struct Context<'a, E> {
     pub(super) failed: RefCell<BTreeSet<ServiceName>>,
     /// Old containers that are stopped and kept until their successors are proven: nobody waits for them.
     pub(super) aside: RefCell<BTreeSet<ContainerId>>,
+    /// Services to which something came when they were to be drained.
+    pub(super) busy: RefCell<BTreeSet<ServiceName>>,
     /// Held alone while a container is reconnected, and together while containers are started: an address that is free for
     /// that moment goes to whoever comes first.
     pub(super) addresses: RwLock<()>,
@@ -63,6 +67,8 @@ pub(super) struct Context<'a, E> {
     pub(super) stop_timeout: Option<Duration>,
     /// Whether anonymous volumes are replaced with the containers (`--renew-anon-volumes`).
     pub(super) renew_volumes: bool,
+    /// Who is heard before a replica counts as replaced.
+    pub(super) witness: Option<&'a dyn Witness>,
 }
 
 /// What the exchanges of one service share.
@@ -76,6 +82,8 @@ pub(super) struct Exchange<'a, E> {
     pub(super) steers: bool,
     /// Whether the files name the service's container.
     pub(super) fixed_name: bool,
+    /// Who is heard about what has come in.
+    pub(super) witness: Option<&'a dyn Witness>,
 }
 
 // By hand: an engine need not be copied for this.
@@ -147,10 +155,14 @@ impl<E: Engine> Exchange<'_, E> {
         outgoing: Option<&Member>,
         incoming: Option<&Member>,
     ) -> Result<Option<Instant>, Failed> {
-        match self.policy.order {
+        let started = match self.policy.order {
             Order::StartFirst => self.start_first(outgoing, incoming).await,
             Order::StopFirst => self.stop_first(outgoing, incoming).await,
+        }?;
+        if let Some(incoming) = incoming.filter(|_| started.is_some()) {
+            self.hear_witness(outgoing, incoming).await?;
         }
+        Ok(started)
     }
 
     async fn start_first(
@@ -216,6 +228,22 @@ impl<E: Engine> Exchange<'_, E> {
         if !stays {
             self.discard(incoming).await;
         }
+        Err(failed)
+    }
+
+    /// Hears the witness, if there is one, about an exchange that is through. If it has seen requests fail, the exchange is
+    /// undone.
+    async fn hear_witness(&self, outgoing: Option<&Member>, incoming: &Member) -> Result<(), Failed> {
+        let Some(witness) = self.witness else { return Ok(()) };
+        let verdict = tokio::select! {
+            verdict = witness.verdict() => verdict,
+            // What has come in by then stays.
+            () = self.context.cancel.requested() => Ok(()),
+        };
+        let Err(reason) = verdict else { return Ok(()) };
+        let failed = Failed::Unfit(reason);
+        self.show_failure(incoming, &failed).await;
+        self.undo(outgoing, incoming).await?;
         Err(failed)
     }
 
@@ -427,6 +455,9 @@ impl<E: Engine> Exchange<'_, E> {
             let begin = Instant::now();
             let busy = traffic::drain(engine, id, self.drain).await;
             self.step(member, Step::Drained { took: begin.elapsed(), busy });
+            if busy {
+                self.note_busy();
+            }
         }
         self.pre_stop(member).await?;
         self.step(member, Step::Stopping);
@@ -532,6 +563,11 @@ impl<E: Engine> Exchange<'_, E> {
             logs: &logs,
             probe: &probe,
         });
+        // The last words count most.
+        let mut complaints = [reason, probe.as_str()].into_iter().chain(logs.iter().rev().map(String::as_str));
+        if let Some(remedy) = complaints.find_map(remedy) {
+            self.context.reporter.report(&Event::Note(&remedy));
+        }
     }
 
     /// The last lines that a container has written. Podman calls a container ended a moment before its log has its last
@@ -544,6 +580,18 @@ impl<E: Engine> Exchange<'_, E> {
                 return lines;
             }
             tokio::time::sleep(LAST_WORDS / 10).await;
+        }
+    }
+
+    /// Once a service is enough.
+    fn note_busy(&self) {
+        if self.context.busy.borrow_mut().insert(self.service.clone()) {
+            self.context.reporter.report(&Event::Note(&format!(
+                "something still comes to {} when its time to drain is up: connections that last, or somebody who keeps \
+                 addresses for longer than that; if it is a proxy, have it ask DNS every second, or give `x-kerek.drain` a \
+                 longer `minimum` and `maximum`",
+                self.service
+            )));
         }
     }
 

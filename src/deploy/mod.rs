@@ -34,10 +34,12 @@ mod turns;
 mod update;
 mod volumes;
 mod watch;
+mod witness;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -54,6 +56,7 @@ use crate::report::{Event, Reporter};
 use elsewhere::Missing;
 use exchange::Context;
 use plan::{Options, Plan};
+pub use witness::Witness;
 
 /// How often Compose is asked to create containers. Building and pulling may take long; if containers have ended
 /// meanwhile, more are missing than before.
@@ -90,6 +93,8 @@ pub struct Request {
     pub goes_back: bool,
     /// The only folder of this machine that files may be copied from; any, if `None`.
     pub files_within: Option<PathBuf>,
+    /// Who is heard before a replica counts as replaced.
+    pub witness: Option<Rc<dyn Witness>>,
 }
 
 /// What a deployment has done.
@@ -342,6 +347,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             project: &name,
             failed: RefCell::default(),
             aside: RefCell::default(),
+            busy: RefCell::default(),
             addresses: RwLock::default(),
             launcher: &launcher,
             awaited: (self.request.no_dependencies && !named.is_empty()).then_some(&named),
@@ -352,6 +358,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             wait_timeout: self.request.wait_timeout,
             stop_timeout: self.request.stop_timeout,
             renew_volumes: self.request.renew_anonymous_volumes,
+            witness: self.request.witness.as_deref(),
         };
         let rolled = hub.during(self.engine, &name, events, roll::roll(&context, &plan, &containers)).await;
         match rolled {

@@ -48,6 +48,7 @@ impl<'a, E: Engine> Update<'a, E> {
             order: plan.update.order,
         });
         let mut course = Course::new(context, plan, &plan.update, pairs.len());
+        course.exchange.witness = context.witness;
         course.run(&pairs).await;
         Self { context, plan, course, begin }
     }
@@ -134,7 +135,7 @@ impl<'a, E: Engine> Course<'a, E> {
         let fixed_name = context.services.get(&plan.service).and_then(naming::fixed).is_some();
         let (service, drain, steers) = (&plan.service, plan.drain, plan.steers);
         Self {
-            exchange: Exchange { context, service, policy, drain, steers, fixed_name },
+            exchange: Exchange { context, service, policy, drain, steers, fixed_name, witness: None },
             total,
             finished: Vec::new(),
             windows: FuturesUnordered::new(),

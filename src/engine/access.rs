@@ -118,6 +118,21 @@ impl Access {
         }
     }
 
+    /// The way to a port as the engine's host knows it: a socket on this machine, or none if that host is this machine.
+    pub async fn way_to(&self, link: &Link, host: &str, port: u16) -> Result<Option<PathBuf>, Failure> {
+        let (Some(folder), Some(connection)) = (&self.folder, &link.connection) else {
+            return match &self.endpoint {
+                Endpoint::Unix(_) => Ok(None),
+                other => {
+                    Err(Failure::new(Kind::Usage, anyhow!("{other} is not reached by SSH: nothing leads to its host")))
+                }
+            };
+        };
+        let socket = folder.join("port.sock");
+        connection.forward_port(&socket, host, port).await?;
+        Ok(Some(socket))
+    }
+
     async fn connect_ssh(
         &self,
         destination: &Destination,

@@ -3,6 +3,7 @@
 //! [`Selection`] holds all inputs but the files; [`Endpoint::resolve`] decides, reading at most the client's
 //! configuration and one context. Nothing here connects; that is for [`super::access`].
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -185,6 +186,16 @@ fn default(selection: &Selection) -> anyhow::Result<Endpoint> {
     }
 }
 
+/// The names of the contexts there are. Those that cannot be read are left out.
+#[must_use]
+pub fn contexts(selection: &Selection) -> Vec<String> {
+    let folders = selection.config_directory().and_then(|directory| fs::read_dir(directory.join("contexts/meta")).ok());
+    let files = folders.into_iter().flatten().filter_map(|folder| Some(folder.ok()?.path().join("meta.json")));
+    let names = files.filter_map(|file| Some(read_json::<Context>(&file).ok()??.name));
+    let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
+    std::iter::once(DEFAULT_CONTEXT.to_owned()).chain(names).collect()
+}
+
 /// The endpoint of a context. The one called "default" is not stored but made of the environment.
 fn in_context(selection: &Selection, name: &str) -> Result<Endpoint, Failure> {
     if name == DEFAULT_CONTEXT {
@@ -226,6 +237,8 @@ struct Config {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Context {
+    #[serde(default)]
+    name: String,
     endpoints: ContextEndpoints,
 }
 

@@ -41,6 +41,10 @@ pub struct Shipment {
     pub config: Digest,
     /// The layers, lowest first, and what becomes of each.
     pub layers: Vec<(Layer, Fate)>,
+    /// Bytes of all layers, as their engine counts.
+    pub size: u64,
+    /// Whether it matters how big layers are that are left out. If not, no more is read than it takes.
+    pub tells_sizes: bool,
 }
 
 impl Shipment {
@@ -79,6 +83,9 @@ pub fn repack(input: impl Read, output: &mut impl Write, shipment: &Shipment) ->
                 found.config(&mut entry, output, shipment)?;
             }
             Kind::Content(digest) => found.content(digest, &mut entry, output)?,
+        }
+        if !shipment.tells_sizes && found.is_all_that_is_needed() {
+            break;
         }
     }
     found.finish(output, shipment)
@@ -147,11 +154,16 @@ impl Found {
         Ok(())
     }
 
+    fn is_all_that_is_needed(&self) -> bool {
+        self.config.is_some() && self.needed.iter().all(|digest| self.sizes.contains_key(digest))
+    }
+
     fn finish(self, output: &mut impl Write, shipment: &Shipment) -> Result<Packed, Error> {
         let config_size = self.config.ok_or_else(|| Error::Lacks(format!("configuration {}", shipment.config)))?;
         let mut layers = Vec::with_capacity(shipment.layers.len());
         for (layer, fate) in &shipment.layers {
-            let seen = || self.sizes.get(layer.digest()).copied();
+            let unseen = (*fate == Fate::Keep && !shipment.tells_sizes).then_some(0);
+            let seen = || self.sizes.get(layer.digest()).copied().or(unseen);
             let lacks = || Error::Lacks(format!("layer {}", layer.digest()));
             layers.push(match fate {
                 Fate::Replace(descriptor) => descriptor.clone(),
@@ -162,8 +174,12 @@ impl Found {
                 },
             });
         }
-        let left_out = shipment.layers.iter().filter(|(layer, _)| !self.needed.contains(layer.digest()));
-        let left_out = left_out.filter_map(|(layer, _)| self.sizes.get(layer.digest())).sum();
+        let left_out = if shipment.tells_sizes {
+            let left_out = shipment.layers.iter().filter(|(layer, _)| !self.needed.contains(layer.digest()));
+            left_out.filter_map(|(layer, _)| self.sizes.get(layer.digest())).sum()
+        } else {
+            shipment.size.saturating_sub(self.written)
+        };
         let json = manifest::write(&shipment.config, config_size, &layers);
         let manifest = Digest::of(&json);
         let size = json.len() as u64;

@@ -1,4 +1,5 @@
-//! What happens to an archive on the link: nothing, gzip, or zstd at a level that follows the link.
+//! What happens to an archive on the link: nothing, gzip, zstd at a level that follows the link, or what a program of the
+//! user's makes of it.
 //!
 //! Engines decompress what they load by themselves, so nothing is needed on the other side. An archive becomes one zstd
 //! frame after the other, which every engine reads; between two of them the level changes if the link was too slow or
@@ -23,7 +24,7 @@ const LIMIT: i32 = 12;
 const FRAME: usize = 4 << 20;
 
 /// What is done to the archive.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Compression {
     /// What suits the link: nothing on this machine, [`Compression::Adaptive`] on the way to another one.
     #[default]
@@ -36,7 +37,12 @@ pub enum Compression {
     Zstd(i32),
     /// Gzip at its usual level.
     Gzip,
+    /// What a program prints that gets it on its standard input: its name, and its arguments.
+    Program(Vec<String>),
 }
+
+/// What can be asked for by name.
+const NAMED: [&str; 4] = ["auto", "none", "gzip", "zstd"];
 
 impl Compression {
     /// What [`Compression::Auto`] stands for: nothing is gained on the way to a socket on this machine.
@@ -59,15 +65,25 @@ impl FromStr for Compression {
             "none" => Ok(Self::None),
             "gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Adaptive),
-            _ => text
-                .strip_prefix("zstd:")
-                .filter(|level| level.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|level| level.parse().ok())
-                .filter(|level| (LOWEST..=LIMIT).contains(level))
-                .map(Self::Zstd)
-                .ok_or_else(|| format!("expected auto, none, gzip, zstd, or zstd:LEVEL from {LOWEST} to {LIMIT}")),
+            _ => level(text).map(Self::Zstd).or_else(|| program(text).map(Self::Program)).ok_or_else(|| {
+                format!("expected auto, none, gzip, zstd, zstd:LEVEL from {LOWEST} to {LIMIT}, or a command line")
+            }),
         }
     }
+}
+
+fn level(text: &str) -> Option<i32> {
+    let level = text.strip_prefix("zstd:").filter(|level| level.bytes().all(|byte| byte.is_ascii_digit()))?;
+    level.parse().ok().filter(|level| (LOWEST..=LIMIT).contains(level))
+}
+
+/// A command line in the quotation of shells. What looks like a name with a level is none.
+fn program(text: &str) -> Option<Vec<String>> {
+    let words = shlex::split(text)?;
+    let first = words.first()?.to_ascii_lowercase();
+    let is_named = NAMED.iter().any(|name| first.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
+    let is_name = NAMED.contains(&first.as_str()) && words.len() == 1;
+    (!first.is_empty() && !first.starts_with('-') && !is_named && !is_name).then_some(words)
 }
 
 impl fmt::Display for Compression {
@@ -78,6 +94,10 @@ impl fmt::Display for Compression {
             Self::Adaptive => formatter.write_str("zstd"),
             Self::Zstd(level) => write!(formatter, "zstd:{level}"),
             Self::Gzip => formatter.write_str("gzip"),
+            // No argument has a NUL in it.
+            Self::Program(words) => {
+                formatter.write_str(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default())
+            }
         }
     }
 }
@@ -93,10 +113,11 @@ pub enum Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// Begins. [`Compression::Auto`] has been decided on beforehand; it counts as none.
-    pub fn new(output: W, compression: Compression) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::Auto | Compression::None => Self::Plain(output),
+    /// Begins. [`Compression::Auto`] has been decided on beforehand; it counts as none, and so does a program, which comes
+    /// after this.
+    pub fn new(output: W, compression: &Compression) -> io::Result<Self> {
+        Ok(match *compression {
+            Compression::Auto | Compression::None | Compression::Program(_) => Self::Plain(output),
             Compression::Gzip => Self::Gzip(GzEncoder::new(output, flate2::Compression::default())),
             Compression::Adaptive => Self::Zstd(Frames::new(output, LOWEST, true)?),
             Compression::Zstd(level) => Self::Zstd(Frames::new(output, level, false)?),
@@ -210,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    fn compress(content: &[u8], compression: Compression) -> Vec<u8> {
+    fn compress(content: &[u8], compression: &Compression) -> Vec<u8> {
         let mut encoder = Encoder::new(Vec::new(), compression).expect("an encoder");
         for piece in content.chunks(100_000) {
             encoder.write_all(piece).expect("written");
@@ -220,11 +241,12 @@ mod tests {
 
     #[test]
     fn is_read_as_it_is_typed() {
-        for good in ["auto", "none", "gzip", "zstd", "zstd:1", "zstd:12"] {
+        for good in ["auto", "none", "gzip", "zstd", "zstd:1", "zstd:12", "pigz -9", "zstd -T0", "sh -c 'xz | cat'"] {
             let compression: Compression = good.parse().expect("known");
             assert_eq!(compression.to_string(), good);
         }
-        for bad in ["", "ZSTD", "zstd:", "zstd:0", "zstd:13", "zstd:-1", "zstd:+1", "gzip:1", "sh -c true"] {
+        for bad in ["", "ZSTD", "zstd:", "zstd:0", "zstd:13", "zstd:-1", "zstd:+1", "gzip:1", "ZSTD:3", "-9", "sh -c '"]
+        {
             assert!(bad.parse::<Compression>().is_err(), "{bad}");
         }
     }
@@ -242,7 +264,7 @@ mod tests {
     #[test]
     fn many_frames_are_one_stream() {
         let content: Vec<u8> = (0..3 * FRAME).map(|number| (number / 7).to_le_bytes()[0]).collect();
-        let compressed = compress(&content, Compression::Adaptive);
+        let compressed = compress(&content, &Compression::Adaptive);
         assert!(compressed.len() < content.len() / 4);
         assert!(zstd::stream::decode_all(compressed.as_slice()).expect("zstd") == content);
         let frames = compressed.windows(4).filter(|bytes| *bytes == [0x28, 0xb5, 0x2f, 0xfd]).count();
@@ -253,8 +275,8 @@ mod tests {
         #[test]
         fn nothing_is_lost(content: Vec<u8>, choice in 0usize..4) {
             let compression =
-                [Compression::None, Compression::Gzip, Compression::Adaptive, Compression::Zstd(LIMIT)][choice];
-            let compressed = compress(&content, compression);
+                [Compression::None, Compression::Gzip, Compression::Adaptive, Compression::Zstd(LIMIT)][choice].clone();
+            let compressed = compress(&content, &compression);
             let mut decompressed = Vec::new();
             match compression {
                 Compression::Gzip => {

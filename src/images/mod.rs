@@ -20,6 +20,7 @@ pub mod delta;
 pub mod destination;
 pub mod digest;
 pub mod end;
+mod filter;
 pub mod inventory;
 pub mod manifest;
 pub mod pipe;

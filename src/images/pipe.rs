@@ -111,6 +111,14 @@ pub fn from_thread(meter: Meter) -> (ChannelWriter, Upload) {
     )
 }
 
+/// A channel whose one end is filled here and whose other end becomes the body of a request.
+#[must_use]
+pub fn to_upload(meter: Meter) -> (Sink, Upload) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    // What goes in here was counted where it came from.
+    (Sink { channel: sender, meter: Meter::default() }, Upload { channel: receiver, meter, ended: false })
+}
+
 /// Writes for an [`Upload`]. Blocks its thread while there is no room.
 #[derive(Debug)]
 pub struct ChannelWriter {
@@ -145,7 +153,7 @@ impl Write for ChannelWriter {
     }
 }
 
-/// The body of a request that another thread writes. If that one stops before the end, the request fails.
+/// The body of a request that somebody else writes. If that one stops before the end, the request fails.
 #[derive(Debug)]
 pub struct Upload {
     channel: mpsc::Receiver<Piece>,

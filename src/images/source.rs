@@ -1,6 +1,10 @@
 //! The engine that images come from: finding them, learning what they are made of, and getting them out.
 
+use std::cell::RefCell;
+
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
 
 use super::delta::Layer;
 use super::digest::Digest;
@@ -18,11 +22,20 @@ use crate::text::escape;
 const LARGEST_DOCUMENT: usize = 8 << 20;
 
 /// An engine that images come from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Source {
     /// The engine, and the way there.
     pub end: End,
     content: Option<Content>,
+    /// The image that the engine was asked for beforehand.
+    begun: RefCell<Option<Begun>>,
+}
+
+/// An image that the engine saves. It ceases to when this is dropped.
+#[derive(Debug)]
+struct Begun {
+    id: ImageId,
+    archive: JoinSet<Result<Incoming>>,
 }
 
 /// An image that is to be sent.
@@ -99,7 +112,7 @@ impl Source {
     /// Learns what the engine's store can do.
     pub async fn open(end: End, about: &About) -> Result<Self> {
         let content = if about.store == Store::Containerd { end.api.content().await? } else { None };
-        Ok(Self { end, content })
+        Ok(Self { end, content, begun: RefCell::default() })
     }
 
     fn api(&self) -> &Api {
@@ -129,10 +142,29 @@ impl Source {
         Ok(Some((Image { id: details.id.clone(), platform, size: details.size, form }, details)))
     }
 
+    /// Has the engine begin to save an image that will be asked for next, if it takes an archive: an engine may be seconds
+    /// at it before the first byte.
+    pub fn begin(&self, image: &Image) {
+        if matches!(image.form, Form::Archive { .. }) {
+            let (api, image) = (self.api().clone(), image.clone());
+            let id = image.id.clone();
+            let mut archive = JoinSet::new();
+            archive.spawn(async move { archive_of(&api, &image).await });
+            *self.begun.borrow_mut() = Some(Begun { id, archive });
+        }
+    }
+
     /// Saves an image into a sink.
     pub async fn save(&self, image: &Image, sink: Sink) -> Result<()> {
-        let Platform { os, architecture, variant } = &image.platform;
-        let mut body = self.api().save_image(&image.id, Some([os, architecture, variant])).await?;
+        let begun = self.begun.take().filter(|begun| begun.id == image.id);
+        let begun = match begun {
+            Some(mut begun) => begun.archive.join_next().await.and_then(Result::ok),
+            None => None,
+        };
+        let mut body = match begun {
+            Some(archive) => archive?,
+            None => archive_of(self.api(), image).await?,
+        };
         let call = || format!("save image {}", image.id.short());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broken(call(), &error))?;
@@ -170,6 +202,11 @@ impl Source {
         let _ = sink.end().await;
         Ok(())
     }
+}
+
+async fn archive_of(api: &Api, image: &Image) -> Result<Incoming> {
+    let Platform { os, architecture, variant } = &image.platform;
+    api.save_image(&image.id, Some([os, architecture, variant])).await
 }
 
 /// Where a manifest is an image's ID, the ID also is the digest in its names.

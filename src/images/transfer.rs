@@ -67,7 +67,8 @@ pub async fn transfer(
             None => missing.push(order),
         }
     }
-    if !missing.is_empty() {
+    if let Some(first) = missing.first() {
+        work.source.begin(&first.image);
         let inventory = work.destination.inventory().await.map_err(|error| on("destination", error))?;
         work.send_all(missing, inventory, &mut summary).await?;
     }

@@ -17,8 +17,9 @@ const ROOM: u64 = 1 << 20;
 
 /// Packages for Docker; its client is among what the script finds itself.
 const DOCKER: &[&str] = &["docker.io", "iptables"];
-/// Packages for Podman, run by root.
-const PODMAN: &[&str] = &["podman", "aardvark-dns", "crun", "netavark", "nftables"];
+/// Packages for Podman, run by root. Netavark, which sets up networks, calls iptables or nft, depending on its version;
+/// `catatonit` is what `init: true` runs.
+const PODMAN: &[&str] = &["podman", "aardvark-dns", "catatonit", "crun", "iptables", "netavark", "nftables"];
 /// What it takes besides for other users.
 const ROOTLESS: &[&str] = &["dbus-user-session", "fuse-overlayfs", "slirp4netns", "uidmap"];
 

@@ -35,7 +35,7 @@ pub(super) fn live_colour() -> Option<bool> {
     is_lively(Ansi::Auto, surroundings).then(|| colour(Ansi::Auto, surroundings))
 }
 
-/// How a plan looks on standard output.
+/// How a plan that is not carried out looks on standard output.
 #[must_use]
 pub fn plan_style(ansi: Ansi) -> PlanStyle {
     let surroundings = Surroundings::read(io::stdout().is_terminal());
@@ -43,6 +43,7 @@ pub fn plan_style(ansi: Ansi) -> PlanStyle {
     PlanStyle {
         colour: colour(ansi, surroundings),
         width: size.filter(|_| surroundings.is_terminal).map(|(_, columns)| columns.into()),
+        pictures: true,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::deploy::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::engine::Container;
 use crate::error::{Failure, Kind};
 use crate::names::ContainerId;
+use crate::probe::Report;
 
 /// Writes lines to standard error.
 #[derive(Debug)]
@@ -133,6 +134,8 @@ fn object(event: &Event<'_>) -> Value {
             json!({ "event": "orphan_removed", "container": container, "took_ms": milliseconds(*took) })
         }
         Event::Transfer(event) => transfer(event),
+        Event::Probing { url, rate } => json!({ "event": "probing", "url": url.to_string(), "rate": rate }),
+        Event::Probed(report) => probed(report),
         Event::Note(message) => json!({ "event": "note", "message": message }),
         Event::Warning(message) => json!({ "event": "warning", "message": message }),
         Event::Prepared { services, took } => {
@@ -145,6 +148,23 @@ fn object(event: &Event<'_>) -> Value {
             "took_ms": milliseconds(*took),
         }),
     }
+}
+
+/// How requests went in each phase that there was.
+fn probed(report: &Report) -> Value {
+    let mut object = json!({ "event": "probed", "url": report.url.to_string() });
+    for (phase, stretch) in &report.phases {
+        let reasons = stretch.reasons.iter().map(|(reason, count)| json!({ "reason": reason, "count": count }));
+        object[phase.name()] = json!({
+            "requests": stretch.requests,
+            "failed": stretch.failed,
+            "p50_ms": stretch.p50.map(milliseconds),
+            "p99_ms": stretch.p99.map(milliseconds),
+            "outage_ms": milliseconds(stretch.outage),
+            "reasons": reasons.collect::<Vec<_>>(),
+        });
+    }
+    object
 }
 
 fn extend(object: &mut Value, more: Value) {

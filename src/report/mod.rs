@@ -7,6 +7,7 @@ pub mod ask;
 pub mod choose;
 mod compose_log;
 pub mod console;
+mod forecast;
 pub mod history;
 pub mod hosts;
 pub mod json;
@@ -14,6 +15,7 @@ mod live;
 mod paint;
 pub mod plain;
 pub mod plan;
+mod probe;
 #[cfg(test)]
 mod recorded;
 pub mod survey;
@@ -29,6 +31,7 @@ use crate::compose::Order;
 use crate::deploy::plan::Plan;
 use crate::engine::Container;
 use crate::names::ServiceName;
+use crate::probe::{Report, Url};
 
 /// Takes events and shows them.
 pub trait Reporter: fmt::Debug {
@@ -98,6 +101,15 @@ pub enum Event<'a> {
     },
     /// Something happened to an image on its way to another engine.
     Transfer(transfer::Transfer<'a>),
+    /// A URL is asked for from now on.
+    Probing {
+        /// Which.
+        url: &'a Url,
+        /// How often a second.
+        rate: u32,
+    },
+    /// What has become of the requests.
+    Probed(&'a Report),
     /// Something the user should know but need not act on at once.
     Note(&'a str),
     /// Something the user should act on.

@@ -1,8 +1,8 @@
 //! The renderer for pipes and continuous integration: one line an event, without colours or cursor movements, each with
 //! the time since the start of the run.
 //!
-//! Lines are made to be searched: after the time comes who it is about (a service, or one of `plan`, `compose`, `note`,
-//! `warning`), then a colon. Quotations, such as a container's output, are indented and have a gutter, so that they can
+//! Lines are made to be searched: after the time comes who it is about (a service, or one of `plan`, `compose`, `probe`,
+//! `note`, `warning`), then a colon. Quotations, such as a container's output, are indented and have a gutter, so that they can
 //! never pass for a line of kerek's own.
 
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{self, PlanStyle};
 use super::transfer::{self, Transfer};
-use super::{Event, Reporter, console, words};
+use super::{Event, Reporter, console, probe, words};
 use crate::compose::duration;
 
 /// Columns that quotations are indented by, as wide as the time before other lines.
@@ -94,7 +94,7 @@ pub(super) fn render(stamp: &str, indent: &str, event: &Event<'_>) -> String {
     let mut block = Block { text: String::new(), stamp, indent };
     match event {
         Event::Planned { plan, containers } => {
-            let style = PlanStyle { colour: false, width: None };
+            let style = PlanStyle { colour: false, width: None, pictures: false };
             for line in plan::render(plan, containers, &style).lines().filter(|line| !line.is_empty()) {
                 block.line(&format!("plan: {line}"));
             }
@@ -130,6 +130,12 @@ pub(super) fn render(stamp: &str, indent: &str, event: &Event<'_>) -> String {
             (Some(image), what) => block.line(&format!("{image}: {what}")),
             (None, what) => block.line(&what),
         },
+        Event::Probing { url, rate } => block.line(&format!("probe: {}", probe::begun(url, *rate))),
+        Event::Probed(report) => {
+            for (_, line) in probe::lines(report) {
+                block.line(&format!("probe: {line}"));
+            }
+        }
         Event::Note(message) => block.message("note", message),
         Event::Warning(message) => block.message("warning", message),
         Event::Prepared { services, took } => block.line(&words::prepared(*services, *took)),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::paint::{Paint, columns};
-use super::words;
+use super::{forecast, timeline, words};
 use crate::compose::duration;
 use crate::deploy::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::engine::Container;
@@ -20,7 +20,12 @@ pub struct PlanStyle {
     pub colour: bool,
     /// Columns to fill with names that share a line, before the rest is only counted; `None` names them all.
     pub width: Option<usize>,
+    /// Whether to draw which container would serve when.
+    pub pictures: bool,
 }
+
+/// Columns of pictures where nothing says how many there are.
+const WIDTH: usize = 80;
 
 /// Writes a plan for people, as lines that are each ended. `containers` are those the plan speaks of; one that is
 /// missing there is called by its short ID.
@@ -34,7 +39,8 @@ pub fn render(plan: &Plan, containers: &[Container], style: &PlanStyle) -> Strin
         };
     }
     let names = containers.iter().map(|container| (&container.id, container.name.as_str())).collect();
-    let mut page = Page { text: String::new(), names, paint: Paint { colour: style.colour }, width: style.width };
+    let paint = Paint { colour: style.colour };
+    let mut page = Page { text: String::new(), names, paint, width: style.width, pictures: style.pictures };
     let (unchanged, changed): (Vec<_>, Vec<_>) = plan.services.iter().partition(|service| service.is_empty());
     page.networks(&plan.networks);
     for service in &changed {
@@ -44,6 +50,10 @@ pub fn render(plan: &Plan, containers: &[Container], style: &PlanStyle) -> Strin
     if !unchanged.is_empty() {
         let names = unchanged.iter().map(|service| words::safe(service.service.as_str()));
         page.names_line("unchanged: ", names.collect());
+    }
+    if style.pictures && changed.iter().any(|service| !service.slots.is_empty()) {
+        let legend = page.paint.faint(&format!("{}; not to scale", timeline::legend()));
+        page.line(&legend);
     }
     page.summary(&changed, unchanged.len(), plan.orphans.len());
     page.text
@@ -106,6 +116,7 @@ struct Page<'a> {
     names: BTreeMap<&'a ContainerId, &'a str>,
     paint: Paint,
     width: Option<usize>,
+    pictures: bool,
 }
 
 impl Page<'_> {
@@ -142,7 +153,22 @@ impl Page<'_> {
             let names = service.kept.iter().map(|id| self.name(id)).collect();
             self.names_line("  keep     ", names);
         }
+        if self.pictures && !service.slots.is_empty() {
+            self.picture(service);
+        }
         self.line("");
+    }
+
+    /// Who is to serve when.
+    fn picture(&mut self, service: &ServicePlan) {
+        let width = self.width.unwrap_or(WIDTH).saturating_sub(2);
+        let raw = |id: &ContainerId| self.names.get(id).copied().unwrap_or_else(|| id.short()).to_owned();
+        let (timeline, end) = forecast::of(service, raw);
+        let Some(bars) = timeline.bars(end, width, self.paint) else { return };
+        self.line("");
+        for line in bars.lines {
+            self.line(&format!("  {line}"));
+        }
     }
 
     fn slot(&mut self, slot: &Slot) {
@@ -303,7 +329,7 @@ mod tests {
     use crate::report::Event;
     use crate::report::recorded::{self, container, id, is_harmful, replace, service};
 
-    const PLAIN: PlanStyle = PlanStyle { colour: false, width: None };
+    const PLAIN: PlanStyle = PlanStyle { colour: false, width: None, pictures: false };
 
     fn rendered(services: Vec<ServicePlan>) -> String {
         let names = ["web-1", "web-2", "web-3", "web-4"];
@@ -327,6 +353,37 @@ mod tests {
           keep     shop-worker-1
 
         unchanged: cache, db
+        2 services to update, 2 unchanged: 3 replicas to replace, 1 to remove.
+        ");
+    }
+
+    #[test]
+    fn a_picture_shows_who_is_to_serve_when() {
+        let (plan, containers) = recorded::plan();
+        insta::assert_snapshot!(render(&plan, &containers, &PlanStyle { width: Some(60), pictures: true, ..PLAIN }), @"
+        web (start-first, 2 at a time, 10s apart)
+          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
+          a container is unhealthy
+          replace  shop-web-1
+          replace  shop-web-2
+          replace  shop-web-3
+
+          shop-web-1        ━━━━━━━━━━━━━┄┄┄┄■
+          shop-web-1 (new)      ┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+          shop-web-2        ━━━━━━━━━━━━━┄┄┄┄■
+          shop-web-2 (new)      ┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+          shop-web-3        ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄■
+          shop-web-3 (new)                       ┄┄┄┄┄┄┄┄┄━━━━━━━━━▶
+
+        worker (stop-first)
+          number of replicas changed 2 → 1
+          remove   shop-worker-2
+          keep     shop-worker-1
+
+          shop-worker-2  ━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+
+        unchanged: cache, db
+        ━ serves   ┄ starts or leaves   ■ ended; not to scale
         2 services to update, 2 unchanged: 3 replicas to replace, 1 to remove.
         ");
     }
@@ -376,7 +433,7 @@ mod tests {
         services.push(web);
         let plan = Plan { services, orphans: Vec::new(), networks: BTreeMap::new() };
         for width in 20..200 {
-            let text = render(&plan, &[], &PlanStyle { colour: false, width: Some(width) });
+            let text = render(&plan, &[], &PlanStyle { width: Some(width), ..PLAIN });
             let line = text.lines().find(|line| line.starts_with("unchanged: service-1")).expect("a line");
             let rest = line.rsplit_once(" and ").map(|(_, rest)| rest.trim_end_matches(" more"));
             let rest: usize = rest.and_then(|rest| rest.parse().ok()).expect("a number");
@@ -422,7 +479,7 @@ mod tests {
     #[test]
     fn colours_change_nothing_but_colours() {
         let (plan, containers) = recorded::plan();
-        let coloured = render(&plan, &containers, &PlanStyle { colour: true, width: None });
+        let coloured = render(&plan, &containers, &PlanStyle { colour: true, ..PLAIN });
         assert!(coloured.contains("\u{1b}[1mweb\u{1b}[0m"), "{coloured:?}");
         assert_eq!(::console::strip_ansi_codes(&coloured), render(&plan, &containers, &PLAIN));
     }

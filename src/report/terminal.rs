@@ -22,11 +22,12 @@ use super::paint::{Paint, columns, pad};
 use super::plan::{self, PlanStyle};
 use super::timeline::Timeline;
 use super::transfer::{self, Transfer};
-use super::{Event, Reporter, Step, words};
+use super::{Event, Reporter, Step, probe, words};
 use crate::compose::duration;
 use crate::deploy::plan::Plan;
 use crate::engine::Container;
 use crate::names::ServiceName;
+use crate::probe::Report;
 use screen::Screen;
 
 /// How often the screen is drawn at most, per second: Compose's lines come in bursts.
@@ -97,7 +98,8 @@ impl Terminal {
 
     fn planned(&self, plan: &Plan, containers: &[Container]) {
         self.compose_done();
-        let style = PlanStyle { colour: self.paint.colour, width: Some(self.screen.width().into()) };
+        let width = Some(self.screen.width().into());
+        let style = PlanStyle { colour: self.paint.colour, width, pictures: false };
         self.print(&plan::render(plan, containers, &style));
         let changed = || plan.services.iter().filter(|service| !service.is_empty());
         let widest = changed().map(|service| columns(&words::safe(service.service.as_str()))).max();
@@ -192,11 +194,18 @@ impl Terminal {
         self.print(&format!("{sign}{text}"));
     }
 
+    fn probed(&self, report: &Report) {
+        for (is_good, line) in probe::lines(report) {
+            let sign = if is_good { self.paint.good("✔") } else { self.paint.bad("✘") };
+            self.print(&format!("{sign} {}  {line}", self.paint.strong("probe")));
+        }
+    }
+
     /// What has become of the containers, as a picture.
-    fn timeline(&self, timeline: &Timeline) {
+    fn timeline(&self, timeline: &Timeline, after: &str) {
         let picture = timeline.render((self.now)(), self.screen.room(), self.paint);
         if !picture.is_empty() {
-            self.print(&format!("\n{picture}"));
+            self.print(&format!("\n{picture}{after}"));
         }
     }
 
@@ -290,6 +299,10 @@ impl Reporter for Terminal {
                 self.print(&format!("{sign} {title}  {} removed after {took}", words::safe(container)));
             }
             Event::Transfer(event) => self.transfer(event),
+            Event::Probing { url, rate } => {
+                self.print(&format!("{} {}", self.paint.notice("probe:"), probe::begun(url, *rate)));
+            }
+            Event::Probed(report) => self.probed(report),
             Event::Note(message) => self.message(&self.paint.notice("note:"), message),
             Event::Warning(message) => self.message(&self.paint.caution("warning:"), message),
             Event::Prepared { services, took } => {
@@ -302,7 +315,7 @@ impl Reporter for Terminal {
                 self.compose_done();
                 // The plan has said so already if there was nothing to do.
                 if *updated > 0 {
-                    self.timeline(&std::mem::take(&mut self.state.borrow_mut().timeline));
+                    self.timeline(&std::mem::take(&mut self.state.borrow_mut().timeline), "");
                     let finished = words::finished(*updated, *unchanged, *took);
                     self.print(&format!("\n{}", self.paint.strong(&finished)));
                 }
@@ -321,7 +334,8 @@ impl Drop for Terminal {
         for live in state.compose.iter().chain(state.services.iter().map(|(_, live)| live)) {
             self.close(live, |row| row.given_up((self.now)(), self.paint));
         }
-        self.timeline(&state.timeline);
+        // What is said of the failure comes next.
+        self.timeline(&state.timeline, "\n\n");
     }
 }
 
@@ -360,358 +374,4 @@ fn lock(row: &Mutex<Row>) -> MutexGuard<'_, Row> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::io;
-    use std::sync::LazyLock;
-
-    use indicatif::InMemoryTerm;
-
-    use super::*;
-    use crate::compose::Order;
-    use crate::report::recorded::{self, is_harmful};
-
-    thread_local! {
-        /// The time of a test, since it began.
-        static TIME: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    }
-
-    fn now() -> Instant {
-        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-        *BEGIN + TIME.get()
-    }
-
-    fn pass(milliseconds: u64) {
-        TIME.set(TIME.get() + Duration::from_millis(milliseconds));
-    }
-
-    /// A view without colours whose lines move only with events.
-    fn view(width: u16) -> (InMemoryTerm, Terminal) {
-        let memory = InMemoryTerm::new(100, width);
-        let screen = Screen::on(memory.clone());
-        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-        (memory, Terminal::on(screen, target, false, now, false))
-    }
-
-    #[test]
-    fn a_good_end() {
-        insta::assert_snapshot!(good_end_on(80), @"
-        web (start-first, 2 at a time, 10s apart)
-          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
-          a container is unhealthy
-          replace  shop-web-1
-          replace  shop-web-2
-          replace  shop-web-3
-
-        worker (stop-first)
-          number of replicas changed 2 → 1
-          remove   shop-worker-2
-          keep     shop-worker-1
-
-        unchanged: cache, db
-        2 services to update, 2 unchanged: 3 replicas to replace, 1 to remove.
-
-        ✔ compose  3 containers created in 200ms
-        ✔ web      3 replicas replaced in 7.2s
-        ✔ worker   1 replica removed in 10.1s
-
-        shop-web-4     ┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-5      ┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-1     ━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-        shop-web-2     ━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-        shop-web-6                                    ┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄■
-        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
-                       0s                                                        3.6s
-                       ━ serves   ┄ starts or leaves   ■ ended
-
-        2 services updated, 2 unchanged in 18s
-        ");
-    }
-
-    fn good_end_on(width: u16) -> String {
-        let (memory, terminal) = view(width);
-        recorded::good_end(&mut |event| {
-            pass(100);
-            terminal.report(event);
-        });
-        drop(terminal);
-        memory.contents()
-    }
-
-    #[test]
-    fn a_good_end_on_a_narrow_terminal() {
-        insta::assert_snapshot!(good_end_on(60), @"
-        web (start-first, 2 at a time, 10s apart)
-          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
-          a container is unhealthy
-          replace  shop-web-1
-          replace  shop-web-2
-          replace  shop-web-3
-
-        worker (stop-first)
-          number of replicas changed 2 → 1
-          remove   shop-worker-2
-          keep     shop-worker-1
-
-        unchanged: cache, db
-        2 services to update, 2 unchanged: 3 replicas to replace, 1
-        to remove.
-
-        ✔ compose  3 containers created in 200ms
-        ✔ web      3 replicas replaced in 7.2s
-        ✔ worker   1 replica removed in 10.1s
-
-        shop-web-4     ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-5      ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-1     ━━━━━━━━━┄┄┄┄┄┄┄┄┄■
-        shop-web-2     ━━━━━━━━━━┄┄┄┄┄┄┄┄┄■
-        shop-web-6                          ┄┄━━━━━━━━━━━━━━━━━━━▶
-        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄■
-        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
-                       0s                                    3.6s
-                       ━ serves   ┄ starts or leaves   ■ ended
-
-        2 services updated, 2 unchanged in 18s
-        ");
-    }
-
-    #[test]
-    fn a_good_end_on_a_wide_terminal() {
-        insta::assert_snapshot!(good_end_on(120), @"
-        web (start-first, 2 at a time, 10s apart)
-          config changed 1f3a1f3a1f3a → 9bc09bc09bc0
-          a container is unhealthy
-          replace  shop-web-1
-          replace  shop-web-2
-          replace  shop-web-3
-
-        worker (stop-first)
-          number of replicas changed 2 → 1
-          remove   shop-worker-2
-          keep     shop-worker-1
-
-        unchanged: cache, db
-        2 services to update, 2 unchanged: 3 replicas to replace, 1 to remove.
-
-        ✔ compose  3 containers created in 200ms
-        ✔ web      3 replicas replaced in 7.2s
-        ✔ worker   1 replica removed in 10.1s
-
-        shop-web-4     ┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-5       ┄┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-1     ━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-        shop-web-2     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-        shop-web-6                                                        ┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄■
-        shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄■
-                       0s                                                                                                3.6s
-                       ━ serves   ┄ starts or leaves   ■ ended
-
-        2 services updated, 2 unchanged in 18s
-        ");
-    }
-
-    #[test]
-    fn a_bad_end() {
-        let (memory, terminal) = view(80);
-        recorded::bad_end(&mut |event| {
-            pass(100);
-            terminal.report(event);
-        });
-        drop(terminal);
-        insta::assert_snapshot!(memory.contents(), @"
-        ! web  shop-web-1 address changed 172.18.0.2 → 172.18.0.9, its connections are c
-        ut
-        ✘ web  shop-web-4 failed: exited with code 1
-        ✘ web  shop-web-4 last output:
-          | Starting
-          | panic: no such table
-        ✘ web  shop-web-4 last health probe:
-          | curl: (7) Failed to connect
-        ↺ web  rolling back 1 replica
-        ↺ web  shop-web-1 restored
-        note: add a healthcheck to web
-          | to update faster
-        warning: stop container 1f3a: timed out; it is left behind
-        ✘ web  given up after 1.3s
-
-        shop-web-3  ┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-        shop-web-4                             ┄┄┄┄┄✘
-                    0s                                                           1.2s
-                    ━ serves   ┄ starts or leaves   ■ ended
-        ");
-    }
-
-    #[test]
-    fn work_is_shown_below_what_stays() {
-        let (memory, terminal) = view(60);
-        let (api, web) = (ServiceName::new("api"), ServiceName::new("web"));
-        let (plan, containers) = recorded::plan();
-        terminal.planned(&plan, &containers);
-        terminal.report(&Event::Creating { containers: 3 });
-        terminal.report(&Event::ComposeSaid(" web Pulling  [=====>     ]  12.5MB/29.1MB and so on and on"));
-        let mut shown = vec![last_lines(&memory, 1)];
-        pass(2_000);
-        terminal.report(&Event::ServiceBegun { service: &api, slots: 1, order: Order::StopFirst });
-        terminal.report(&Event::ServiceBegun { service: &web, slots: 3, order: Order::StartFirst });
-        for container in ["shop-web-4", "shop-web-5"] {
-            let deadline = Duration::from_secs(60);
-            let step = Step::Waiting { healthcheck: true, deadline };
-            terminal.report(&Event::Step { service: &web, container, step });
-        }
-        pass(12_000);
-        terminal.report(&Event::Note("two lines\nof text"));
-        let step = Step::Starting;
-        terminal.report(&Event::Step { service: &api, container: "shop-api-1", step });
-        let step = Step::Stopping;
-        terminal.report(&Event::Step { service: &web, container: "shop-web-1", step });
-        shown.push(last_lines(&memory, 5));
-        terminal.report(&Event::ServiceDone { service: &api, took: Duration::from_millis(12_345) });
-        shown.push(last_lines(&memory, 4));
-        insta::assert_snapshot!(shown.join("\n---\n"), @"
-        ⠋ compose  creating 3 containers   0s  web Pulling [=====…
-        ---
-        ✔ compose  3 containers created in 2s
-        note: two lines
-          | of text
-        ⠋ api      0/1  12s  shop-api-1 starting
-        ⠋ web      0/3  12s  shop-web-4 +1 healthcheck 12s of 1m,…
-        ---
-        note: two lines
-          | of text
-        ✔ api      1 replica updated in 12.3s
-        ⠋ web      0/3  12s  shop-web-4 +1 healthcheck 12s of 1m,…
-        ");
-    }
-
-    fn last_lines(memory: &InMemoryTerm, number: usize) -> String {
-        let contents = memory.contents();
-        let lines: Vec<_> = contents.lines().collect();
-        lines[lines.len().saturating_sub(number)..].join("\n")
-    }
-
-    #[test]
-    fn the_cursor_ends_at_the_beginning_of_a_line() {
-        for story in [recorded::good_end, recorded::bad_end] {
-            let (memory, terminal) = view(80);
-            story(&mut |event| terminal.report(event));
-            drop(terminal);
-            let before = memory.contents();
-            memory.write_str("$ ").expect("memory");
-            assert_eq!(memory.contents(), format!("{before}\n$"));
-        }
-    }
-
-    #[test]
-    fn what_the_terminal_echoes_leaves_no_trace() {
-        let (memory, terminal) = view(40);
-        for name in ["api", "web"] {
-            let service = &ServiceName::new(name);
-            terminal.report(&Event::ServiceBegun { service, slots: 1, order: Order::StopFirst });
-            for number in 1..10 {
-                let container = format!("shop-{name}-{number}");
-                let step = if number % 2 == 0 { Step::Starting } else { Step::Stopping };
-                terminal.report(&Event::Step { service, container: &container, step });
-            }
-        }
-        memory.write_str("^C").expect("memory");
-        assert!(memory.contents().ends_with("…^C"), "{}", memory.contents());
-        let service = &ServiceName::new("web");
-        terminal.report(&Event::Step { service, container: "shop-web-10", step: Step::Starting });
-        assert_eq!(memory.contents().lines().count(), 2, "{}", memory.contents());
-        drop(terminal);
-        assert_eq!(memory.contents().lines().count(), 2, "{}", memory.contents());
-        assert!(!memory.contents().contains("^C"), "{}", memory.contents());
-    }
-
-    #[test]
-    fn nothing_to_do_is_said_once() {
-        let (memory, terminal) = view(80);
-        let plan = Plan { services: vec![recorded::service("web")], orphans: Vec::new(), networks: BTreeMap::new() };
-        terminal.report(&Event::Planned { plan: &plan, containers: &[] });
-        terminal.report(&Event::Finished { updated: 0, unchanged: 1, took: Duration::ZERO });
-        drop(terminal);
-        assert_eq!(memory.contents(), "Nothing to do: 1 service is up to date.");
-    }
-
-    #[test]
-    fn hostile_text_does_not_reach_the_terminal() {
-        let (memory, terminal) = view(80);
-        let mut written = String::new();
-        recorded::hostile(&mut |event| {
-            terminal.report(event);
-            written.push_str(&memory.moves_since_last_check());
-        });
-        assert!(written.contains(r"x\\x1b[2J"), "{written}");
-        // The record is in Rust's notation: what is harmful would be in it as `\u{…}`, `\r` or the like.
-        let plain = written.replace(r"\\", "");
-        assert!(!plain.contains('\\') && !plain.contains(is_harmful), "{plain}");
-    }
-
-    #[test]
-    fn reading_the_files_leaves_no_trace() {
-        let (memory, terminal) = view(80);
-        terminal.report(&Event::ComposeSaid("reading"));
-        assert_eq!(memory.contents(), "⠋ compose  working   0s  reading");
-        let plan = Plan { services: vec![recorded::service("web")], orphans: Vec::new(), networks: BTreeMap::new() };
-        terminal.report(&Event::Planned { plan: &plan, containers: &[] });
-        assert_eq!(memory.contents(), "Nothing to do: 1 service is up to date.");
-    }
-
-    /// A terminal whose other end has hung up.
-    #[derive(Debug)]
-    struct Gone;
-
-    impl TermLike for Gone {
-        fn width(&self) -> u16 {
-            80
-        }
-
-        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn write_line(&self, _: &str) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn write_str(&self, _: &str) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn clear_line(&self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-
-        fn flush(&self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-    }
-
-    #[test]
-    fn a_terminal_that_is_gone_does_no_harm() {
-        let screen = Screen::on(Gone);
-        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-        let terminal = Terminal::on(screen, target, true, now, true);
-        let mut events = 0;
-        recorded::good_end(&mut |event| {
-            terminal.report(event);
-            events += 1;
-        });
-        assert!(events > 30);
-    }
-}
+mod tests;

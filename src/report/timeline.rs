@@ -103,6 +103,11 @@ impl Phase {
 }
 
 impl Timeline {
+    /// Time begins then, unless it has begun.
+    pub(super) fn begin_at(&mut self, begin: Instant) {
+        self.begin.get_or_insert(begin);
+    }
+
     /// Takes note of a step.
     pub(super) fn record(&mut self, at: Instant, service: &ServiceName, container: &str, step: &Step<'_>) {
         let at = at.saturating_duration_since(*self.begin.get_or_insert(at));
@@ -129,28 +134,46 @@ impl Timeline {
 
     /// The picture as of now, with so many columns; empty if there is nothing to be seen.
     pub(super) fn render(&self, now: Instant, width: usize, paint: Paint) -> String {
+        let Some(Bars { mut lines, margin, room, span }) = self.bars(now, width, paint) else { return String::new() };
+        let end = duration::format(span);
+        let margin = " ".repeat(margin);
+        lines.push(paint.faint(&format!("{margin}{}{end}", pad("0s", room.saturating_sub(columns(&end))))));
+        lines.push(truncate(&paint.faint(&format!("{margin}{}", legend())), width));
+        lines.join("\n")
+    }
+
+    /// A line for each container with so many columns at most, if there is anything to be seen.
+    pub(super) fn bars(&self, now: Instant, width: usize, paint: Paint) -> Option<Bars> {
         let span = self.begin.map_or(Duration::ZERO, |begin| now.saturating_duration_since(begin));
         let drawn = &self.lives[..self.lives.len().min(MOST)];
         let names: Vec<_> = drawn.iter().map(|life| truncate(&words::safe(&life.container), width / 3)).collect();
-        let widest = names.iter().map(|name| columns(name)).max().unwrap_or(0) + GAP;
-        let Some(room) = width.checked_sub(widest + 1).filter(|room| *room >= NARROWEST && !span.is_zero()) else {
-            return String::new();
-        };
-        let mut lines: Vec<_> = drawn
-            .iter()
-            .zip(names)
-            .map(|(life, name)| format!("{}{}", pad(&name, widest), life.bar(span, room, paint)).trim_end().to_owned())
-            .collect();
-        let margin = " ".repeat(widest);
+        let margin = names.iter().map(|name| columns(name)).max().unwrap_or(0) + GAP;
+        let room = width.checked_sub(margin + 1).filter(|room| *room >= NARROWEST && !span.is_zero())?;
+        let line = |(life, name): (&Life, String)| format!("{}{}", pad(&name, margin), life.bar(span, room, paint));
+        let mut lines: Vec<_> = drawn.iter().zip(names).map(|life| line(life).trim_end().to_owned()).collect();
         if self.lives.len() > MOST {
-            lines.push(format!("{margin}… and {}", words::count(self.lives.len() - MOST, "container")));
+            let more = words::count(self.lives.len() - MOST, "container");
+            lines.push(format!("{}… and {more}", " ".repeat(margin)));
         }
-        let end = duration::format(span);
-        lines.push(paint.faint(&format!("{margin}{}{end}", pad("0s", room.saturating_sub(columns(&end))))));
-        let legend = LEGEND.map(|(sign, meaning)| format!("{sign} {meaning}")).join("   ");
-        lines.push(truncate(&paint.faint(&format!("{margin}{legend}")), width));
-        lines.join("\n")
+        Some(Bars { lines, margin, room, span })
     }
+}
+
+/// What the signs mean.
+pub(super) fn legend() -> String {
+    LEGEND.map(|(sign, meaning)| format!("{sign} {meaning}")).join("   ")
+}
+
+/// Lines of a picture, without what explains them.
+#[derive(Debug)]
+pub(super) struct Bars {
+    pub(super) lines: Vec<String>,
+    /// Columns before time begins.
+    margin: usize,
+    /// Columns of time.
+    room: usize,
+    /// How much time that is.
+    span: Duration,
 }
 
 impl Life {

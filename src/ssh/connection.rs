@@ -165,7 +165,16 @@ impl Connection {
     /// Forwards the local socket `local`, which is made, to `remote`. Whether that one can be reached shows only when
     /// somebody connects.
     pub async fn forward(&self, local: &Path, remote: &Path) -> Result<(), Failure> {
-        let [listen, connect] = [local, remote].map(|path| Socket::UnixSocket { path: path.into() });
+        self.forward_to(local, Socket::UnixSocket { path: remote.into() }).await
+    }
+
+    /// The same to a port of a host as the other end knows it, which may be itself.
+    pub async fn forward_port(&self, local: &Path, host: &str, port: u16) -> Result<(), Failure> {
+        self.forward_to(local, Socket::TcpSocket { host: host.into(), port }).await
+    }
+
+    async fn forward_to(&self, local: &Path, connect: Socket<'_>) -> Result<(), Failure> {
+        let listen = Socket::UnixSocket { path: local.into() };
         let request = self.session.request_port_forward(ForwardType::Local, listen, connect);
         match timeout(COMMAND, request).await {
             Ok(Ok(())) => Ok(()),

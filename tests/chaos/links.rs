@@ -33,7 +33,7 @@ fn links_stop_first() {
 fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
     // Goes last.
     let host = Host::start(Kind::Docker, &[]);
-    let mut project = Project::new("chaos-links", &shop::compose(order));
+    let mut project = Project::new("chaos-links", &shop::compose(order, shop::INTERVAL));
     host.load(&["kerek-test-app"]);
     // The way there for all but kerek.
     project.set("DOCKER_HOST", &format!("unix:///proc/{}/root/run/docker.sock", host.process()));

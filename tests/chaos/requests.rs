@@ -25,10 +25,9 @@ fn requests_stop_first() {
 }
 
 fn sweep(name: &str, order: Order) {
-    let project = Project::new("chaos-requests", &shop::compose(order));
+    let project = Project::new("chaos-requests", &shop::compose(order, shop::INTERVAL));
     let shop = Shop::open(&project, order);
-    let engine = engine();
-    let engine = Path::new(&engine);
+    let engine = Path::new(command::socket());
     let undisturbed = Gate::to(engine, None);
     let verdict = shop.survive("undisturbed", &CODES[..1], |mut deploy| {
         deploy.env("DOCKER_HOST", undisturbed.host());
@@ -49,10 +48,4 @@ fn sweep(name: &str, order: Order) {
         verdict
     });
     sweep.end(&shop.close());
-}
-
-/// The socket of the tests' engine.
-fn engine() -> String {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    host.strip_prefix("unix://").expect("the tests' engine should be local").to_owned()
 }

@@ -17,6 +17,8 @@ use crate::sweep::Sweep;
 
 /// Cases that are tried by default.
 const SAMPLE: usize = 1;
+/// An engine that comes back knows of no container's health until it has probed it, which it does so often, in seconds.
+const INTERVAL: u32 = 5;
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -37,7 +39,7 @@ fn restarts_stop_first() {
 fn sweep(name: &str, order: Order, ends: [End; 2]) {
     // Goes last.
     let engine = RefCell::new(OtherEngine::lasting());
-    let mut project = Project::new("chaos-restarts", &shop::compose(order));
+    let mut project = Project::new("chaos-restarts", &shop::compose(order, INTERVAL));
     load_image(&project, &engine.borrow());
     project.set("DOCKER_HOST", &engine.borrow().host());
     let shop = Shop::open(&project, order);

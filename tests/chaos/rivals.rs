@@ -20,7 +20,7 @@ enum Rivals {
 
 #[test]
 fn rivals() {
-    let project = Project::new("chaos-rivals", &shop::compose(Order::StartFirst));
+    let project = Project::new("chaos-rivals", &shop::compose(Order::StartFirst, shop::INTERVAL));
     let shop = Shop::open(&project, Order::StartFirst);
     let mut sweep = Sweep::new("concurrent deploys, start-first");
     sweep.each(&[Rivals::Two, Rivals::Three, Rivals::Four], ROUNDS, SAMPLE, |rivals, _, case| {

@@ -46,7 +46,7 @@ fn signals_stop_first() {
 }
 
 fn sweep(name: &str, order: Order) {
-    let project = Project::new("chaos-signals", &shop::compose(order));
+    let project = Project::new("chaos-signals", &shop::compose(order, shop::INTERVAL));
     let shop = Shop::open(&project, order);
     let events = shop.undisturbed();
     let mut sweep = Sweep::new(name);

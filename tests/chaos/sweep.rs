@@ -1,12 +1,11 @@
 //! A sweep: the same deploy again and again, each time with something else going wrong; and how that went, as a row of
 //! a table.
-//!
-//! `KEREK_CHAOS` says how many cases a sweep tries: `all`, or a number of them, evenly spread; by default a few.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Instant;
 
 use crate::shop::Asked;
+use crate::support::chaos::{cases, tell};
 
 /// The heads of the rows' columns, which `scripts/chaos.sh` prints too.
 const COLUMNS: &str = "sweep, cases there are, tried, met their fault, passed, requests asked, lost, seconds";
@@ -47,7 +46,7 @@ impl Sweep {
         mut case: impl FnMut(T, usize, &str) -> Verdict,
     ) {
         self.possible += kinds.len() * points;
-        for (kind, point) in chosen(kinds, points, sample(default)) {
+        for (kind, point) in cases(kinds, points, default) {
             let name = format!("{}, {kind:?} at {point} of {points}", self.name);
             self.attempt(&name, |name| case(kind, point, name));
         }
@@ -80,31 +79,4 @@ impl Sweep {
         assert!(tried > 0 && met > 0, "{name}: nothing was tried");
         assert!(problems.is_empty(), "{name} ({COLUMNS}):\n{}", problems.join("\n"));
     }
-}
-
-/// How many cases of a sweep are to be tried; `None` if all.
-fn sample(default: usize) -> Option<usize> {
-    match std::env::var("KEREK_CHAOS").as_deref() {
-        Err(_) | Ok("") => Some(default),
-        Ok("all") => None,
-        Ok(number) => Some(number.parse().unwrap_or_else(|_| panic!("KEREK_CHAOS is \"all\" or a number: {number}"))),
-    }
-}
-
-/// All combinations, or a sample of them in which kinds take turns and points are spread evenly.
-fn chosen<T: Copy>(kinds: &[T], points: usize, sample: Option<usize>) -> Vec<(T, usize)> {
-    let all = kinds.len() * points;
-    match sample {
-        Some(size) if size < all => {
-            (0..size).map(|index| (kinds[index % kinds.len()], (2 * index + 1) * points / (2 * size) + 1)).collect()
-        }
-        _ => (1..=points).flat_map(|point| kinds.iter().map(move |kind| (*kind, point))).collect(),
-    }
-}
-
-/// For `--nocapture`: what comes of the sweeps, while they go on.
-#[expect(clippy::print_stdout, reason = "the outcome of a test")]
-fn tell(line: &str) {
-    // On a line of its own, whatever the test harness has begun to say.
-    println!("\n{line}");
 }

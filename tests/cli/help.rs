@@ -261,6 +261,15 @@ fn deploy_short() {
           --quiet-pull       Keep the progress of pulls to yourself
           --transfer-images  Build and pull here, and send the other engine what it lacks
 
+    Probe options:
+          --probe <URL>         Ask for URL all the time, and tell how many requests failed before,
+                                during and after
+          --probe-rate <N>      Ask so many times a second [default: 10]
+          --probe-failures <N>  Take a replica back if more requests than this have failed since the one
+                                before
+          --probe-from-host     Ask from the engine's host, over SSH: its `localhost` is meant by the
+                                URL
+
     Output options:
           --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
                               plain, json, quiet]
@@ -296,6 +305,8 @@ fn deploy_short() {
           Update the app on a server; come back when all of it is up
       kerek --context production deploy --build --transfer-images
           Build here, send what the server lacks, and update what has changed
+      kerek deploy --probe https://shop.example.com/
+          Ask for a page meanwhile, and tell how many requests failed, if any
       kerek deploy --force-recreate web
           Replace the containers of one service although nothing has changed
     ");
@@ -411,6 +422,28 @@ fn deploy_long() {
               building and pulling are for that one. The other engine then neither builds nor pulls, and
               services whose image has changed are updated.
 
+    Probe options:
+          --probe <URL>
+              Ask for URL all the time, and tell how many requests failed before, during and after
+
+              From this machine, each time on a new connection. A status of 400 or more is a failure,
+              and so is no answer within 10 seconds.
+
+          --probe-rate <N>
+              Ask so many times a second
+
+              [default: 10]
+
+          --probe-failures <N>
+              Take a replica back if more requests than this have failed since the one before
+
+              It then counts as bad, so that `failure_action` says what becomes of the others. What
+              never answered before is not counted. Without it, failed requests are told and nothing
+              more.
+
+          --probe-from-host
+              Ask from the engine's host, over SSH: its `localhost` is meant by the URL
+
     Output options:
           --progress <STYLE>
               How to show progress
@@ -493,6 +526,8 @@ fn deploy_long() {
           Update the app on a server; come back when all of it is up
       kerek --context production deploy --build --transfer-images
           Build here, send what the server lacks, and update what has changed
+      kerek deploy --probe https://shop.example.com/
+          Ask for a page meanwhile, and tell how many requests failed, if any
       kerek deploy --force-recreate web
           Replace the containers of one service although nothing has changed
     ");
@@ -705,7 +740,7 @@ fn transfer_images_short() {
     Options:
           --force               Send all layers, whatever the destination has
           --compress <HOW>      How to compress what is sent: auto, none, gzip, zstd (at a level that
-                                follows the link) or zstd:LEVEL [default: auto]
+                                follows the link), zstd:LEVEL, or a command [default: auto]
           --platform <OS/ARCH>  Take the image for this platform, such as linux/arm64, where there are
                                 several
 
@@ -749,7 +784,7 @@ fn transfer_images_short() {
 
 #[test]
 fn transfer_images_long() {
-    assert_snapshot!(help("transfer-images --help"), @"
+    assert_snapshot!(help("transfer-images --help"), @r#"
     Send local images to another engine without a registry.
 
     Images come from the engine that DOCKER_HOST, DOCKER_CONTEXT or the current context tells, and go to
@@ -772,11 +807,13 @@ fn transfer_images_long() {
               Send all layers, whatever the destination has
 
           --compress <HOW>
-              How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link) or
-              zstd:LEVEL
+              How to compress what is sent: auto, none, gzip, zstd (at a level that follows the link),
+              zstd:LEVEL, or a command
 
               By default, nothing is compressed on the way to a socket on this machine, and zstd is used
-              on the way to another one. Say `zstd` if a socket on this machine leads to another one.
+              on the way to another one. Say `zstd` if a socket on this machine leads to another one. A
+              command, such as "pigz -9", reads from its standard input and prints what the engine there
+              decompresses by itself: gzip, bzip2, xz or zstd.
 
               [default: auto]
 
@@ -867,7 +904,7 @@ fn transfer_images_long() {
           Send what the Compose files name to the engine of a context
       kerek -c production --dry-run transfer-images shop/web
           Tell how much would be sent
-    ");
+    "#);
 }
 
 #[test]
@@ -1131,6 +1168,15 @@ fn rollback_short() {
           --lock-wait <DURATION>    Wait this long for another deploy of the same project to end
           --wait-timeout <SECONDS>  Give up on a container that is not ready after this time
 
+    Probe options:
+          --probe <URL>         Ask for URL all the time, and tell how many requests failed before,
+                                during and after
+          --probe-rate <N>      Ask so many times a second [default: 10]
+          --probe-failures <N>  Take a replica back if more requests than this have failed since the one
+                                before
+          --probe-from-host     Ask from the engine's host, over SSH: its `localhost` is meant by the
+                                URL
+
     Output options:
           --progress <STYLE>  How to show progress [env: COMPOSE_PROGRESS] [possible values: auto, tty,
                               plain, json, quiet]
@@ -1239,6 +1285,28 @@ fn rollback_long() {
               Give up on a container that is not ready after this time
 
               In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+
+    Probe options:
+          --probe <URL>
+              Ask for URL all the time, and tell how many requests failed before, during and after
+
+              From this machine, each time on a new connection. A status of 400 or more is a failure,
+              and so is no answer within 10 seconds.
+
+          --probe-rate <N>
+              Ask so many times a second
+
+              [default: 10]
+
+          --probe-failures <N>
+              Take a replica back if more requests than this have failed since the one before
+
+              It then counts as bad, so that `failure_action` says what becomes of the others. What
+              never answered before is not counted. Without it, failed requests are told and nothing
+              more.
+
+          --probe-from-host
+              Ask from the engine's host, over SSH: its `localhost` is meant by the URL
 
     Output options:
           --progress <STYLE>

@@ -76,7 +76,7 @@ impl Ground {
     pub(crate) fn files(&self) -> BTreeSet<String> {
         let find = format!(
             "find /etc /usr /var /opt /root /home /srv \\( {RESTLESS} \\) -prune -o -printf '%p %s %T@ %m %u %g\\n'; \
-             ls -d /tmp/kerek* /var/tmp/kerek* /run/kerek*work* 2>/dev/null; true"
+             ls -d /tmp/kerek* /var/tmp/kerek* /run/kerek*log* 2>/dev/null; true"
         );
         let listed = self.site.host.run(&["sh", "-c", &find]).success().stdout;
         listed.lines().map(str::to_owned).collect()
@@ -109,7 +109,7 @@ impl Ground {
         let again = self.provision(options).success();
         assert!(again.stderr.contains(": 0 changes, "), "{again}");
         assert!(changed(&again).is_empty(), "{again}");
-        let left = self.site.host.run(&["sh", "-c", "ls -d /tmp/kerek* /run/kerek*work*"]);
+        let left = self.site.host.run(&["sh", "-c", "ls -d /tmp/kerek* /run/kerek*log*"]);
         assert_eq!(left.stdout, "");
         self.site.assert_tidy();
     }

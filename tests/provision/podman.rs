@@ -37,4 +37,11 @@ fn root_gets_podman() {
         "http://d/v4.0.0/libpod/info",
     ]);
     assert!(listed.success().stdout.contains("\"rootless\":false"));
+    let network =
+        "podman network create net && podman run --rm --network net localhost/empty /x; podman network rm net";
+    let image = "mkdir /e && tar -C /e -c . | podman import - localhost/empty";
+    ground.host.run(&["sh", "-ec", image]).success();
+    let run = ground.host.run(&["sh", "-c", network]);
+    // What it fails for is that the image is empty, not that there is no network.
+    assert!(run.stderr.contains("/x"), "{run}");
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::place::Place;
 use super::support::command::run;
+use super::support::port;
 
 /// Its path has what a shell would heed: ssh itself gives it to one, for `ProxyJump`.
 const CONFIG: &str = "ssh config $x 'y'.conf";
@@ -30,7 +31,7 @@ impl Sshd {
         for key in ["host", "user"] {
             run(in_place(place, &["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])).success();
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let port = port::free();
         let folder = place.path().to_str().expect("it is text");
         let environment = ["PATH", "DOCKER_HOST"].into_iter().filter_map(|name| Some((name, env::var(name).ok()?)));
         let environment: Vec<_> = environment.map(|(name, value)| format!("\"{name}={value}\"")).collect();

@@ -8,6 +8,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly image=kerek-test-app
 
+# What Cargo sets for the tests that call this would have some dependencies compiled anew, which look at it.
+mapfile -t set_by_cargo < <(compgen -e CARGO_PKG_ && compgen -e CARGO_MANIFEST_ && compgen -e CARGO_BIN_)
+unset "${set_by_cargo[@]}"
+
 main() {
     local app load digest former
     app=$(build app "$@")

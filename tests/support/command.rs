@@ -108,6 +108,23 @@ pub(crate) fn link_plugins(home: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Compose, called without the Docker CLI, which would start it twice.
+pub(crate) fn compose() -> &'static str {
+    static PLUGIN: OnceLock<String> = OnceLock::new();
+    PLUGIN.get_or_init(|| {
+        let format = r#"{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}{{end}}{{end}}"#;
+        let mut info = Command::new("docker");
+        info.args(["info", "--format", format]);
+        run(info).success().stdout.trim().to_owned()
+    })
+}
+
+/// The socket of the engine that the tests are meant to use.
+pub(crate) fn socket() -> &'static str {
+    let host = docker_host().and_then(|host| host.to_str()).unwrap_or("unix:///var/run/docker.sock");
+    host.strip_prefix("unix://").expect("the tests' engine should be local")
+}
+
 /// The engine that the user has chosen, by variable or context; `None` for the default.
 fn docker_host() -> Option<&'static OsString> {
     static HOST: OnceLock<Option<OsString>> = OnceLock::new();

@@ -9,9 +9,9 @@ use super::command;
 pub(crate) fn is_older_than(version: &str) -> bool {
     static OWN: OnceLock<Vec<u32>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
-        let mut docker = command::command("docker", &env::temp_dir());
-        docker.args(["compose", "version", "--short"]);
-        parts(&command::run(docker).success().stdout)
+        let mut version = command::command(command::compose(), &env::temp_dir());
+        version.args(["version", "--short"]);
+        parts(&command::run(version).success().stdout)
     });
     *own < parts(version)
 }

@@ -151,7 +151,9 @@ impl Host {
     #[track_caller]
     pub(crate) fn sshd_log(&self) -> String {
         self.run(&["journalctl", "--sync"]).success();
-        self.run(&["journalctl", "--quiet", "--no-pager", "--output=cat", "--unit=ssh.service"]).success().stdout
+        // Not by its unit: the journal may look up who says something when that has gone into a session of its own already.
+        let who = ["--identifier=sshd", "--identifier=sshd-session", "--identifier=sshd-auth"];
+        self.run(&[&["journalctl", "--quiet", "--no-pager", "--output=cat"], &who[..]].concat()).success().stdout
     }
 
     /// The processes of SSH connections, and all that was started over them and still runs, as `PID COMMAND…`. Services

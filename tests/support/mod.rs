@@ -11,17 +11,22 @@
 //! - [`prober`]: asks a service all the time from within its network: did it serve throughout?
 //! - [`registry`]: images to pull.
 //! - [`load`]: asks anything at a given rate from outside.
+//! - [`api`]: the engine's API, asked directly.
 //! - [`events`]: what the engine did to a project, and when.
 //! - [`json_lines`]: what `--progress json` prints, held against its documentation.
 //! - [`command`]: programs run to their end, in an environment of our own.
 //! - [`compose`]: which Compose there is.
 //! - [`hosts`]: throw-away hosts, reached over SSH.
 //! - [`tcp_proxy`]: makes a connection to one of them slow, narrow, stalled or cut.
+//! - [`chaos`]: which cases of a sweep are tried.
 //! - [`engines`]: engines of a test's own, with every kind of store.
+//! - [`port`]: ports that nobody listens on.
 //! - [`image_archives`]: images made to measure, and a look into those that engines save.
 //! - [`link`]: a socket that leads to another one, counts, and breaks on demand.
 //! - [`http`]: what the programs of the harness (`programs/`) have in common.
 
+pub(crate) mod api;
+pub(crate) mod chaos;
 pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod engines;
@@ -33,6 +38,7 @@ pub(crate) mod json_lines;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod podman;
+pub(crate) mod port;
 pub(crate) mod prober;
 pub(crate) mod project;
 pub(crate) mod registry;

@@ -6,18 +6,16 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Read, Write};
 use std::ops::{Deref, DerefMut};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
+use super::api::get;
 use super::command::{self, Output};
 use super::project::Project;
 
@@ -173,7 +171,7 @@ fn probe(socket: PathBuf, project: String) -> (mpsc::Sender<()>, JoinHandle<()>)
     let (stop, stopped) = mpsc::channel::<()>();
     let probe = move || {
         while stopped.recv_timeout(PROBE_PAUSE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let running = get(&socket, "/v4.0.0/libpod/containers/json").unwrap_or_default();
+            let running = get(&socket, "/v4.0.0/libpod/containers/json").ok().flatten().unwrap_or_default();
             for container in running.as_array().into_iter().flatten() {
                 if container["Labels"]["com.docker.compose.project"] == project.as_str()
                     && let Some(id) = container["Id"].as_str()
@@ -185,18 +183,6 @@ fn probe(socket: PathBuf, project: String) -> (mpsc::Sender<()>, JoinHandle<()>)
         }
     };
     (stop, thread::spawn(probe))
-}
-
-/// Asks Podman's API; the answer is null if it is not JSON.
-fn get(socket: &Path, path: &str) -> io::Result<Value> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    // The old version, so that the answer comes in one piece and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: podman\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok(serde_json::from_str(body).unwrap_or_default())
 }
 
 /// Copies the images from the usual engine, unless Podman has the very same.

@@ -8,6 +8,7 @@
 //! Only a test that is killed leaves its project, whose name begins with `kerek-test-`, as `docker compose ls` shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::api;
 use super::command::{self, Output};
 
 /// A project; dropping it tears it down.
@@ -98,7 +100,7 @@ impl Project {
     /// Runs `docker compose` to its end in the project's folder.
     #[track_caller]
     pub(crate) fn compose(&self, arguments: &[&str]) -> Output {
-        self.docker(&[&["compose"], arguments].concat())
+        command::run(self.command(command::compose(), arguments))
     }
 
     /// Runs `docker` to its end in the project's folder.
@@ -125,19 +127,33 @@ impl Project {
     /// meanwhile may be missing.
     #[track_caller]
     pub(crate) fn containers(&self) -> Vec<Container> {
-        let filter = format!("label=com.docker.compose.project={}", self.name);
-        let ids = self.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).success().stdout;
-        let ids: Vec<_> = ids.lines().collect();
-        if ids.is_empty() {
-            return Vec::new();
-        }
-        // Fails if one has vanished, but prints the others.
-        let inspected = self.docker(&[&["container", "inspect"], ids.as_slice()].concat());
-        let inspected: Vec<Value> =
-            serde_json::from_str(&inspected.stdout).unwrap_or_else(|error| panic!("{error}: {inspected}"));
-        let mut containers: Vec<_> = inspected.iter().map(Container::new).collect();
+        let mut containers: Vec<_> = self.inspections().iter().map(Container::new).collect();
         containers.sort_by(|left, right| (&left.service, left.number).cmp(&(&right.service, right.number)));
         containers
+    }
+
+    /// Where the project's engine is.
+    fn socket(&self) -> PathBuf {
+        let host = self.environment.get("DOCKER_HOST").map(|host| host.trim_start_matches("unix://"));
+        host.unwrap_or_else(|| command::socket()).into()
+    }
+
+    /// The label of what Compose makes for the project.
+    fn composed(&self) -> String {
+        format!("com.docker.compose.project={}", self.name)
+    }
+
+    /// What the engine tells of each of the project's containers that is still there when it is asked for.
+    #[track_caller]
+    fn inspections(&self) -> Vec<Value> {
+        let ids = self.list("/containers/json?all=1", "Id", ("label", &self.composed()));
+        let ask = |id| told(api::get(&self.socket(), &format!("/containers/{id}/json")));
+        ids.into_iter().filter_map(ask).collect()
+    }
+
+    #[track_caller]
+    fn list(&self, path: &str, field: &str, filter: (&str, &str)) -> Vec<String> {
+        told(api::list(&self.socket(), path, field, filter))
     }
 
     /// The containers of a service.
@@ -151,61 +167,57 @@ impl Project {
     /// Removes everything that has to do with the project, as far as it is there. Not by `docker compose down`, which some
     /// versions refuse if services depend on others that are not there.
     fn tear_down(&self) -> Vec<Output> {
-        let own = format!("label={PROJECT_LABEL}={}", self.name);
-        let composed = format!("label=com.docker.compose.project={}", self.name);
-        let named = format!("name={}", self.name);
-        let containers = ["ps", "--all", "--quiet", "--no-trunc", "--filter"];
-        let volumes = ["volume", "ls", "--quiet", "--filter"];
-        let networks = ["network", "ls", "--quiet", "--no-trunc", "--filter"];
-        let lists: [(&[&str], &[&str], &[&str]); 3] = [
-            (&containers, &[&own, &composed], &["rm", "--force", "--volumes"]),
-            (&networks, &[&composed], &["network", "rm"]),
-            (&volumes, &[&composed, &named], &["volume", "rm", "--force"]),
-        ];
-        let remove = |(list, filters, remove): (&[&str], &[&str], &[&str])| {
-            filters.iter().map(|filter| self.for_all(&[list, &[filter]].concat(), remove)).collect::<Vec<_>>()
-        };
+        let own = format!("{PROJECT_LABEL}={}", self.name);
+        let composed = self.composed();
         let anonymous = self.anonymous_volumes();
-        let mut outputs: Vec<_> = lists.into_iter().flat_map(remove).collect();
-        let images = self.kept_images();
-        if !images.is_empty() {
-            let images: Vec<_> = images.iter().map(String::as_str).collect();
-            outputs.push(self.docker(&[&["rmi"], images.as_slice()].concat()));
+        let mut outputs = Vec::new();
+        let mut remove = |with: &[&str], what: Vec<String>| {
+            if !what.is_empty() {
+                let what: Vec<_> = what.iter().map(String::as_str).collect();
+                outputs.push(self.docker(&[with, &what].concat()));
+            }
+        };
+        for label in [&own, &composed] {
+            let containers = self.list("/containers/json?all=1", "Id", ("label", label));
+            remove(&["rm", "--force", "--volumes"], containers);
         }
-        if !anonymous.is_empty() {
-            let anonymous: Vec<_> = anonymous.iter().map(String::as_str).collect();
-            outputs.push(self.docker(&[&["volume", "rm", "--force"], anonymous.as_slice()].concat()));
+        remove(&["network", "rm"], self.list("/networks?", "Id", ("label", &composed)));
+        for filter in [("label", composed.as_str()), ("name", &self.name)] {
+            let volumes = self.list("/volumes?", "Name", filter);
+            remove(&["volume", "rm", "--force"], volumes);
         }
+        remove(&["rmi"], self.kept_images());
+        remove(&["volume", "rm", "--force"], anonymous.into_iter().collect());
         outputs
     }
 
     /// The names that kerek has given to images of the project's releases. Filters of engines differ in what they match.
     fn kept_images(&self) -> Vec<String> {
-        let listed = self.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout;
         let own = format!("kerek-release:{}.", self.name);
+        let listed = told(api::get(&self.socket(), "/images/json")).unwrap_or_default();
+        let images = listed.as_array().into_iter().flatten();
+        let names =
+            images.flat_map(|image| image["RepoTags"].as_array().into_iter().flatten()).filter_map(Value::as_str);
         let is_own = |name: &&str| name.rsplit('/').next().is_some_and(|name| name.starts_with(&own));
-        listed.lines().filter(is_own).map(str::to_owned).collect()
+        names.filter(is_own).map(str::to_owned).collect()
     }
 
     /// Volumes without a name of their own that the project's containers mount. To the engine, one that was handed down to
     /// another container has a name.
     fn anonymous_volumes(&self) -> BTreeSet<String> {
-        let label = format!("label=com.docker.compose.project={}", self.name);
-        let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{println .Name}}{{end}}{{end}}";
-        let mounted = self
-            .for_all(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label], &["inspect", "--format", format]);
+        let mounts = self.inspections().into_iter().map(|mut container| container["Mounts"].take());
+        let mounts: Vec<_> = mounts.filter_map(|mounts| mounts.as_array().cloned()).flatten().collect();
+        let names = mounts.iter().filter(|mount| mount["Type"] == "volume").filter_map(|mount| mount["Name"].as_str());
         let is_digest = |name: &&str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        mounted.stdout.lines().map(str::trim).filter(is_digest).map(str::to_owned).collect()
+        names.filter(is_digest).map(str::to_owned).collect()
     }
+}
 
-    /// Lists with one command and hands what was listed to another one.
-    fn for_all(&self, list: &[&str], act: &[&str]) -> Output {
-        let list = self.docker(list);
-        if list.stdout.trim().is_empty() {
-            return list;
-        }
-        self.docker(&[act, &list.stdout.lines().collect::<Vec<_>>()].concat())
-    }
+/// What the engine has answered. A second panic, while a project is torn down, would hide the first: then, nothing will do.
+#[track_caller]
+fn told<T: Default + Debug>(answer: io::Result<T>) -> T {
+    assert!(answer.is_ok() || thread::panicking(), "{answer:?}");
+    answer.unwrap_or_default()
 }
 
 impl Drop for Project {

@@ -39,7 +39,7 @@ pub(crate) enum Direction {
 pub(crate) struct Conditions {
     /// What each byte takes. New connections take that of both directions, as a handshake does.
     pub(crate) delay: Duration,
-    /// Bandwidth in bytes per second, greater than 0, for each connection.
+    /// Bandwidth in bytes per second, greater than 0, of all connections together.
     pub(crate) bytes_per_second: Option<u64>,
     /// Nothing comes through, new connections included, and nobody is told, until this is taken back.
     pub(crate) stalled: bool,
@@ -125,6 +125,8 @@ struct Link {
     conditions: [watch::Sender<Conditions>; 2],
     passed: [AtomicU64; 2],
     connections: AtomicU64,
+    /// When all that was read so far would have come through, at a limited bandwidth.
+    through: [Mutex<Instant>; 2],
     /// Resets the connections there are.
     cut: Mutex<CancellationToken>,
 }
@@ -136,6 +138,7 @@ impl Link {
             conditions: Default::default(),
             passed: Default::default(),
             connections: AtomicU64::new(0),
+            through: [(); 2].map(|()| Mutex::new(Instant::now())),
             cut: Mutex::default(),
         }
     }
@@ -166,6 +169,14 @@ impl Link {
             false
         });
         allowed
+    }
+
+    /// When so much time's worth of bytes will have come through, after all that was read before.
+    fn through(&self, direction: Direction, takes: Duration) -> Instant {
+        let mut through = self.through[direction as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        // Sleeping takes a little too long. That is made up for, but not the time in which nothing came.
+        *through = through.max(Instant::now().checked_sub(PORTION).unwrap_or(*through)) + takes;
+        *through
     }
 
     fn cut(&self) -> CancellationToken {
@@ -238,16 +249,12 @@ async fn take_in(
     direction: Direction,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
-    // When all that was read so far would have come through.
-    let mut through = Instant::now();
     loop {
         let rate = link.conditions(direction).borrow().bytes_per_second;
         let portion = rate.map_or(CHUNK, portion);
         let length = from.read(&mut buffer[..portion]).await?;
         if let Some(rate) = rate {
-            // Sleeping takes a little too long. That is made up for, but not the time in which nothing came.
-            through = through.max(Instant::now().checked_sub(PORTION).unwrap_or(through)) + duration(length, rate);
-            sleep_until(through).await;
+            sleep_until(link.through(direction, duration(length, rate))).await;
         }
         let sent = chunks.send((Instant::now(), buffer[..length].to_vec())).await;
         if sent.is_err() || length == 0 {

@@ -51,7 +51,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let missing = directory.path().join("missing.sock");
         let stale = directory.path().join("stale.sock");
-        drop(std::os::unix::net::UnixListener::bind(&stale).expect("socket"));
+        // Bound only: a child that another test has just forked might for a moment still listen at one that was dropped.
+        let bound = tokio::net::UnixSocket::new_stream().expect("socket");
+        bound.bind(&stale).expect("socket");
         let mute = directory.path().join("mute.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&mute).expect("socket");
         let error = |kind| Error { kind, call: "connect".to_owned(), message: "failed".to_owned() };

@@ -20,7 +20,12 @@ fn shipment(layers: &[&[u8]], keep: &[usize]) -> Shipment {
         let fate = if keep.contains(&index) { Fate::Keep } else { Fate::Send };
         (Layer { content: digest(layer), blob: None }, fate)
     };
-    Shipment { config: digest(&config(layers)), layers: layers.iter().enumerate().map(layer).collect() }
+    Shipment {
+        config: digest(&config(layers)),
+        layers: layers.iter().enumerate().map(layer).collect(),
+        size: layers.iter().map(|layer| layer.len() as u64).sum(),
+        tells_sizes: true,
+    }
 }
 
 /// An archive of the given entries: paths that nobody has looked at, and contents.
@@ -71,6 +76,24 @@ fn saved_by_podman(layers: &[&[u8]]) -> Vec<u8> {
         ("repositories", Regular, b"{}"),
     ]);
     archive(&all)
+}
+
+#[test]
+fn no_more_is_read_than_it_takes() {
+    let layers: [&[u8]; 3] = [b"lowest", b"middle", b"top"];
+    let shipment = |keep| Shipment { tells_sizes: false, ..shipment(&layers, keep) };
+    // The configuration comes first, which is enough if all layers are kept; what comes next is no archive.
+    let config = config(&layers);
+    let path = manifest::path(&digest(&config));
+    let mut saved = archive(&[(path.as_str(), Regular, &config)]);
+    saved.truncate(saved.len() - 2 * BLOCK);
+    saved.extend([b'?'; BLOCK]);
+    let (packed, entries) = run(&saved, &shipment(&[0, 1, 2])).expect("an archive");
+    assert_eq!((packed.written, packed.left_out), (0, 15));
+    assert!(entries.iter().any(|(_, content)| *content == config), "{entries:?}");
+    assert!(run(&saved, &shipment(&[0, 1])).is_err());
+    let (packed, _) = run(&saved_by_docker(&layers), &shipment(&[0, 1])).expect("an archive");
+    assert_eq!((packed.written, packed.left_out), (3, 12));
 }
 
 type Entries = Vec<(String, Vec<u8>)>;

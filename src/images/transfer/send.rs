@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Options, TIDY, interrupted, on};
 use crate::cancel::Cancel;
+use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
 use crate::error::{Failure, Kind};
 use crate::images::archive::{self, Packed, Shipment};
@@ -15,8 +16,9 @@ use crate::images::compress::{Compression, Encoder};
 use crate::images::delta::{self, Fate};
 use crate::images::destination::Destination;
 use crate::images::digest::Digest;
+use crate::images::filter;
 use crate::images::manifest::{self, Descriptor};
-use crate::images::pipe::{ChannelReader, ChannelWriter, Meter, Sink, Upload, from_thread, to_thread};
+use crate::images::pipe::{ChannelReader, ChannelWriter, Meter, Sink, Upload, from_thread, to_thread, to_upload};
 use crate::images::source::{Anatomy, Form, Image, Source};
 use crate::names::ImageId;
 use crate::report::transfer::Transfer;
@@ -94,7 +96,7 @@ impl Sending<'_> {
         let kept = fates.iter().filter(|fate| **fate != Fate::Send).count();
         self.reporter.report(&Event::Transfer(Transfer::Begun { image: title, layers: fates.len(), kept }));
         let meter = Meter::default();
-        let job = Job::new(image, fates);
+        let job = Job::new(image, fates, self.destination.about.store);
         let target = job.target().cloned();
         let was_there = match target.as_ref().and_then(|target| self.destination.id_of(image, target)) {
             Some(id) => self.destination.api().image_details(id.as_str()).await?.is_some(),
@@ -129,15 +131,31 @@ impl Sending<'_> {
     /// What the thread has made of the image is `None` where it was passed on as it is; the other result is the
     /// destination's.
     async fn stream(&self, image: &Image, job: Job, meter: &Meter) -> Result<(Option<Packed>, Result<()>)> {
-        let compression = match self.options.compression {
+        let compression = match &self.options.compression {
             Compression::Adaptive if !self.destination.about.reads_zstd => Compression::Gzip,
-            compression => compression,
+            compression => compression.clone(),
         };
         let (sink, reader) = to_thread(meter.clone());
-        let (writer, upload) = from_thread(meter.clone());
+        let (writer, upload, filter) = if let Compression::Program(words) = &self.options.compression {
+            let (writer, archive) = from_thread(Meter::default());
+            let (output, upload) = to_upload(meter.clone());
+            (writer, upload, Some(filter::run(words, archive, output)))
+        } else {
+            let (writer, upload) = from_thread(meter.clone());
+            (writer, upload, None)
+        };
+        let filter = async {
+            match filter {
+                Some(filter) => filter.await,
+                None => Ok(()),
+            }
+        };
         let pieces = job.pieces();
-        let worker = spawn_blocking(move || job.run(reader, writer, compression));
-        let (fed, packed, loaded) = tokio::join!(self.feed(image, pieces, sink), worker, self.load(upload));
+        let worker = spawn_blocking(move || job.run(reader, writer, &compression));
+        let (fed, packed, filtered, loaded) =
+            tokio::join!(self.feed(image, pieces, sink), worker, filter, self.load(upload));
+        let filtered = filtered
+            .map_err(|error| Trouble::Fatal(Failure::from(error.context("cannot compress what is to be sent"))));
         let packed = packed.map_err(|error| Trouble::Fatal(Failure::from(anyhow::Error::new(error))))?;
         fed.map_err(|error| Trouble::Fatal(unreached("source", error)))?;
         match packed {
@@ -147,11 +165,15 @@ impl Sending<'_> {
             }
             Err(archive::Error::Lacks(what)) => Err(Trouble::Layout(format!("the source's archive lacks {what}"))),
             Err(archive::Error::Io(error)) => {
+                filtered?;
                 loaded?;
                 let error = anyhow::Error::new(error).context("cannot read the source's archive");
                 Err(Trouble::Fatal(Failure::from(error)))
             }
-            Ok(packed) => Ok((packed, loaded)),
+            Ok(packed) => {
+                filtered?;
+                Ok((packed, loaded))
+            }
         }
     }
 
@@ -226,11 +248,13 @@ struct Parcel {
 }
 
 impl Job {
-    fn new(image: &Image, fates: &[Fate]) -> Self {
+    fn new(image: &Image, fates: &[Fate], to: Store) -> Self {
         match &image.form {
             Form::Archive { config, layers } if fates.len() == layers.len() => {
                 let layers = layers.iter().cloned().zip(fates.iter().cloned()).collect();
-                Self::Repack(Shipment { config: config.clone(), layers })
+                // Docker's own store reads a mere list of layers, the others a manifest.
+                let tells_sizes = to != Store::Docker;
+                Self::Repack(Shipment { config: config.clone(), layers, size: image.size, tells_sizes })
             }
             Form::Content(anatomy) => Self::Pack(Box::new(Parcel::new(anatomy, fates))),
             Form::Archive { .. } | Form::Opaque => Self::Pass,
@@ -258,7 +282,7 @@ impl Job {
         self,
         mut reader: ChannelReader,
         writer: ChannelWriter,
-        compression: Compression,
+        compression: &Compression,
     ) -> Result<Option<Packed>, archive::Error> {
         let mut output = Encoder::new(writer, compression)?;
         let packed = match self {

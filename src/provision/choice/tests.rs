@@ -158,3 +158,18 @@ fn relatives_of_the_known_are_known() {
     facts.system = System { id: "mint".into(), like: vec!["ubuntu".into()], release: Some((2, 0)), ..facts.system };
     assert_eq!(steps(&facts, Engine::Docker), ["settings", "packages", "group"]);
 }
+
+#[test]
+fn scripts_know_of_the_same_packages() {
+    let words =
+        |script: &'static str| script.split(|c: char| c.is_whitespace() || "\";$".contains(c)).collect::<Vec<_>>();
+    let probe = words(include_str!("../../../scripts/provision/probe.sh"));
+    let docker = words(include_str!("../../../scripts/provision/docker.sh"));
+    let podman = words(include_str!("../../../scripts/provision/podman.sh"));
+    for (packages, script) in [(DOCKER, docker), (PODMAN, podman.clone()), (ROOTLESS, podman)] {
+        for package in packages {
+            assert!(probe.contains(package), "the probe does not look for {package}");
+            assert!(script.contains(package), "no script installs {package}");
+        }
+    }
+}

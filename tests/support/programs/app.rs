@@ -2,8 +2,8 @@
 //! fails as its environment says (see [`Settings`]).
 //!
 //! `app` alone serves; `app healthcheck [URL]` asks a server (by default the one beside it) for its health, so that an
-//! image needs no other program. `/health` is answered as `HEALTH` says, `/slow?ms=500` after that time, all else at
-//! once.
+//! image needs no other program; `app leave MILLISECONDS` has the one beside it say that it is not healthy any more, and
+//! takes so long. `/health` is answered as `HEALTH` says, `/slow?ms=500` after that time, all else at once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a container's log is its output")]
 
@@ -57,6 +57,9 @@ struct Settings {
 /// Holds a file for each start: `VERSION.NUMBER`.
 const STARTS: &str = "/starts";
 
+/// There when the app is about to go. The folder is to be one that a restart empties.
+const LEAVING: &str = "/run/leaving";
+
 /// What a SIGTERM does.
 #[derive(Clone, Copy)]
 enum OnTerm {
@@ -86,6 +89,7 @@ async fn main() -> ExitCode {
         [] => run().await,
         [command] if command == "healthcheck" => check("http://127.0.0.1:8080/health").await,
         [command, url] if command == "healthcheck" => check(url).await,
+        [command, time] if command == "leave" => leave(time).await,
         _ => Err(format!("unknown arguments: {arguments:?}")),
     };
     result.unwrap_or_else(|error| {
@@ -212,6 +216,7 @@ impl Server {
     async fn status(&self, target: &str) -> &'static str {
         if target == "/health" {
             match self.settings.health {
+                Health::Ok if fs::exists(LEAVING).unwrap_or(false) => return "503 Service Unavailable",
                 Health::Ok if self.settings.sick_after.is_some_and(|time| self.begin.elapsed() >= time) => {
                     return "503 Service Unavailable";
                 }
@@ -237,6 +242,14 @@ impl Server {
             self.body.len()
         )
     }
+}
+
+/// Says goodbye for so many milliseconds.
+async fn leave(time: &str) -> Result<ExitCode, String> {
+    let milliseconds = time.parse().map_err(|_| format!("not a number: {time:?}"))?;
+    fs::write(LEAVING, []).map_err(|error| format!("{LEAVING}: {error}"))?;
+    sleep(Duration::from_millis(milliseconds)).await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Asks once and says the answer, as it ends up in the container's health log. Fine means a status below 400.
