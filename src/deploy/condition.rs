@@ -131,7 +131,7 @@ fn is_sick(container: &Container) -> bool {
 }
 
 /// Whether it does the service's work, as far as anyone can tell.
-pub(super) fn is_serving(container: &Container) -> bool {
+pub(crate) fn is_serving(container: &Container) -> bool {
     container.state == State::Running && !is_sick(container)
 }
 

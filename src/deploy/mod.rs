@@ -5,7 +5,7 @@
 
 mod advice;
 mod aftermath;
-mod condition;
+pub(crate) mod condition;
 mod definitions;
 pub mod delivery;
 mod dependencies;

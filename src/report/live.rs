@@ -11,8 +11,10 @@ use super::paint::{Paint, truncate};
 use super::plan::Tally;
 use super::{Step, words};
 use crate::compose::duration;
+use crate::deploy::condition::is_serving;
 use crate::deploy::plan::{ServicePlan, Slot};
 use crate::engine::Container;
+use crate::names::ContainerId;
 
 /// A spinner's looks, one after the other.
 const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -54,16 +56,26 @@ pub(super) struct Prospect {
     old: BTreeSet<String>,
     /// Names of those that are removed without a successor.
     surplus: BTreeSet<String>,
+    /// Names of all that serve beforehand, in order.
+    pub(super) serving: Vec<String>,
     tally: Tally,
 }
 
 impl Prospect {
     /// What a plan says about a service.
     pub(super) fn of(plan: &ServicePlan, containers: &[Container]) -> Self {
-        let mut prospect = Self { tally: Tally::of([plan]), ..Self::default() };
+        let known = |id: &ContainerId| containers.iter().find(|container| container.id == *id);
+        let there = plan.slots.iter().filter_map(|slot| match slot {
+            Slot::Restart(id) => Some(id),
+            slot => slot.old(),
+        });
+        let there = plan.kept.iter().chain(there).filter_map(known);
+        let mut serving: Vec<_> = there.filter(|container| is_serving(container)).collect();
+        serving.sort_by_key(|container| (container.number, &container.name));
+        let serving = serving.into_iter().map(|container| container.name.clone()).collect();
+        let mut prospect = Self { tally: Tally::of([plan]), serving, ..Self::default() };
         for slot in &plan.slots {
-            let Some(id) = slot.old() else { continue };
-            let Some(container) = containers.iter().find(|container| container.id == *id) else { continue };
+            let Some(container) = slot.old().and_then(known) else { continue };
             prospect.old.insert(container.name.clone());
             if matches!(slot, Slot::Remove(_)) {
                 prospect.surplus.insert(container.name.clone());

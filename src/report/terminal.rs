@@ -131,6 +131,9 @@ impl Terminal {
         self.compose_done();
         let mut state = self.state.borrow_mut();
         let prospect = state.prospects.get(service).cloned().unwrap_or_default();
+        for container in &prospect.serving {
+            state.timeline.record_serving((self.now)(), service, container);
+        }
         let row = Row::service(state.title(service.as_str()), (self.now)(), Update::new(prospect, slots));
         let live = self.add(row);
         state.services.push((service.clone(), live));

@@ -108,6 +108,12 @@ impl Timeline {
         self.begin.get_or_insert(begin);
     }
 
+    /// Takes note of a container that serves, and has done so before.
+    pub(super) fn record_serving(&mut self, at: Instant, service: &ServiceName, container: &str) {
+        self.begin_at(at);
+        self.life(service, container, Phase::Serving);
+    }
+
     /// Takes note of a step.
     pub(super) fn record(&mut self, at: Instant, service: &ServiceName, container: &str, step: &Step<'_>) {
         let at = at.saturating_duration_since(*self.begin.get_or_insert(at));

@@ -52,14 +52,15 @@ fn a_good_end() {
     ✔ web      3 replicas replaced in 7.2s
     ✔ worker   1 replica removed in 10.1s
 
-    shop-web-4     ┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-5      ┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-1     ━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-    shop-web-2     ━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-    shop-web-6                                    ┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄■
+    shop-web-1     ━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-2     ━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄■
+    shop-web-4      ┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-5        ┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-6                                    ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-worker-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
     shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
-                   0s                                                        3.6s
+                   0s                                                        3.7s
                    ━ serves   ┄ starts or leaves   ■ ended
 
     2 services updated, 2 unchanged in 18s
@@ -99,14 +100,15 @@ fn a_good_end_on_a_narrow_terminal() {
     ✔ web      3 replicas replaced in 7.2s
     ✔ worker   1 replica removed in 10.1s
 
-    shop-web-4     ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-5      ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-1     ━━━━━━━━━┄┄┄┄┄┄┄┄┄■
-    shop-web-2     ━━━━━━━━━━┄┄┄┄┄┄┄┄┄■
+    shop-web-1     ━━━━━━━━━━┄┄┄┄┄┄┄┄┄■
+    shop-web-2     ━━━━━━━━━━━┄┄┄┄┄┄┄┄┄■
+    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄■
+    shop-web-4      ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-5       ┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
     shop-web-6                          ┄┄━━━━━━━━━━━━━━━━━━━▶
-    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄■
+    shop-worker-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
     shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄■
-                   0s                                    3.6s
+                   0s                                    3.7s
                    ━ serves   ┄ starts or leaves   ■ ended
 
     2 services updated, 2 unchanged in 18s
@@ -135,14 +137,15 @@ fn a_good_end_on_a_wide_terminal() {
     ✔ web      3 replicas replaced in 7.2s
     ✔ worker   1 replica removed in 10.1s
 
-    shop-web-4     ┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-5       ┄┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-1     ━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-    shop-web-2     ━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
-    shop-web-6                                                        ┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
-    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-1     ━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-2     ━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-3     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄■
+    shop-web-4       ┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-5          ┄┄┄┄┄┄┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-6                                                         ┄┄┄┄┄━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-worker-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
     shop-worker-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┄┄┄■
-                   0s                                                                                                3.6s
+                   0s                                                                                                3.7s
                    ━ serves   ┄ starts or leaves   ■ ended
 
     2 services updated, 2 unchanged in 18s
@@ -177,6 +180,33 @@ fn a_bad_end() {
     shop-web-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
     shop-web-4                             ┄┄┄┄┄✘
                 0s                                                           1.2s
+                ━ serves   ┄ starts or leaves   ■ ended
+    ");
+}
+
+#[test]
+fn who_goes_on_serving_is_drawn_after_a_bad_version() {
+    let (memory, terminal) = view(60);
+    let web = ServiceName::new("web");
+    let (plan, containers) = recorded::plan();
+    let failed = Step::Failed { reason: "exited with code 1" };
+    for event in [
+        Event::Planned { plan: &plan, containers: &containers },
+        Event::ServiceBegun { service: &web, slots: 3, order: Order::StartFirst },
+        Event::Step { service: &web, container: "shop-web-4", step: Step::Starting },
+        Event::Step { service: &web, container: "shop-web-4", step: failed },
+        Event::Step { service: &web, container: "shop-web-4", step: Step::Removed },
+    ] {
+        terminal.report(&event);
+        pass(1_000);
+    }
+    drop(terminal);
+    insta::assert_snapshot!(last_lines(&memory, 6), @"
+    shop-web-1  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-2  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-3  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▶
+    shop-web-4             ┄┄┄┄┄┄┄┄┄┄┄✘
+                0s                                         4s
                 ━ serves   ┄ starts or leaves   ■ ended
     ");
 }
