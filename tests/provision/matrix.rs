@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::ground::Ground;
 use crate::support::chaos::{cases, tell};
 use crate::support::command::{self, Output};
-use crate::support::load::{Config, Connections, Load};
+use crate::support::load::{Config, Connections, Load, Summary};
 use crate::support::port;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/zero_downtime_deployment");
@@ -41,11 +41,11 @@ const COMBINATIONS: [(&str, &str, &str); 8] = [
 #[test]
 fn an_example_is_updated_under_load() {
     for ((release, engine, user), _) in cases(&COMBINATIONS, 1, 1) {
-        let (sent, lost) = update_under_load(release, engine, user);
-        tell(&format!("| {release}, {engine}, {user} | {sent} | {lost} |"));
+        let load = update_under_load(release, engine, user);
+        tell(&format!("| {release}, {engine}, {user} | {} | {} |", load.sent, load.failed));
         // The DNS server of podman 4 answers nobody for seconds when a container comes or goes (docs/podman.md).
         if (release, engine) != ("bookworm", "podman") {
-            assert_eq!(lost, 0, "{release}, {engine}, {user}: of {sent}");
+            assert_eq!(load.failed, 0, "{release}, {engine}, {user}: {load}");
         }
     }
 }
@@ -57,8 +57,8 @@ fn adapted(content: &str, engine: &str) -> String {
     if engine == "podman" { content.replace("127.0.0.11", "10.89.100.1") } else { content }
 }
 
-/// Returns how many requests were made, and how many of them failed.
-fn update_under_load(release: &str, engine: &str, user: &str) -> (u64, u64) {
+/// Returns what has become of the requests.
+fn update_under_load(release: &str, engine: &str, user: &str) -> Summary {
     let ground = Ground::new(&["--release", release, "--user", user], engine == "podman");
     ground.provision(&["--force", "--container-engine", engine]).success();
     ground.assert_done(&["--container-engine", engine]);
@@ -83,7 +83,7 @@ fn update_under_load(release: &str, engine: &str, user: &str) -> (u64, u64) {
     assert!(load.versions.contains_key("A") && load.versions.contains_key("B"), "{release}, {engine}, {user}: {load}");
     drop(tunnel);
     ground.assert_tidy();
-    (load.sent, load.failed)
+    load
 }
 
 /// Deploys a version through the context that is called as the host.

@@ -59,10 +59,14 @@ impl Place {
         command
     }
 
-    /// `kerek run-with-ssh-config` with a config and a command.
+    /// `kerek run-with-ssh-config` with a config and a command. What heeds no signal, as jobs in the background of scripts do
+    /// not, hands that down: so it is undone.
     pub(crate) fn kerek(&self, config: impl AsRef<OsStr>, words: &[&str]) -> Command {
-        let mut kerek = self.command(env!("CARGO_BIN_EXE_kerek"));
-        kerek.args(["run-with-ssh-config", "--"]).arg(config).args(words);
+        let mut kerek = self.command("env");
+        kerek
+            .args(["--default-signal", env!("CARGO_BIN_EXE_kerek"), "run-with-ssh-config", "--"])
+            .arg(config)
+            .args(words);
         kerek
     }
 
