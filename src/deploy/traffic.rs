@@ -90,6 +90,7 @@ pub(super) async fn reconnect<E: Engine>(
             continue;
         }
         attachment.address.clone_from(&now.address);
+        attachment.hardware_address.clone_from(&now.hardware_address);
         let holders = if is_known { hold(engine, network, &now.address).await } else { Vec::new() };
         let reconnected = async {
             engine.disconnect(id, network).await?;

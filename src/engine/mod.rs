@@ -320,6 +320,8 @@ pub struct Attachment {
     pub gateway_priority: i64,
     /// The address in use, empty while not running.
     pub address: String,
+    /// The hardware address (MAC) in use, empty while not running.
+    pub hardware_address: String,
 }
 
 /// A command to run inside a container.

@@ -292,13 +292,18 @@ async fn writes_down_what_is_wanted() {
 
 #[tokio::test]
 async fn podman_is_asked_for_the_same_address() {
-    for (headers, config) in
-        [("", ""), ("Libpod-Api-Version: 5.4.2\r\n", r#","IPAMConfig":{"IPv4Address":"10.0.0.5"}"#)]
-    {
+    for (headers, config) in [
+        ("", ""),
+        ("Libpod-Api-Version: 5.4.2\r\n", r#","IPAMConfig":{"IPv4Address":"10.0.0.5"},"MacAddress":"02::5""#),
+    ] {
         let script =
             Script::new(move |request| if request == PING { pong("1.41", headers) } else { status(200, "OK") });
-        let attachment =
-            Attachment { aliases: vec!["web".to_owned()], address: "10.0.0.5".to_owned(), ..Attachment::default() };
+        let attachment = Attachment {
+            aliases: vec!["web".to_owned()],
+            address: "10.0.0.5".to_owned(),
+            hardware_address: "02::5".to_owned(),
+            ..Attachment::default()
+        };
         let api = script.connect().await.expect("a connection");
         api.connect(&id(), &network(), &attachment).await.expect("connected");
         let settings = format!(r#""Aliases":["web"],"GwPriority":0{config}"#);

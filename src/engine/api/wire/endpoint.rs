@@ -23,6 +23,7 @@ pub(super) struct Endpoint {
     ip_address: Option<String>,
     #[serde(rename = "GlobalIPv6Address")]
     global_ipv6_address: Option<String>,
+    mac_address: Option<String>,
 }
 
 /// Addresses that were asked for, in both directions.
@@ -51,6 +52,7 @@ impl Endpoint {
             driver_options: self.driver_opts.unwrap_or_default(),
             gateway_priority: self.gw_priority,
             address: non_empty(self.ip_address).or(self.global_ipv6_address).unwrap_or_default(),
+            hardware_address: self.mac_address.unwrap_or_default(),
         }
     }
 }
@@ -74,6 +76,8 @@ struct EndpointConfig<'a> {
     gw_priority: i64,
     #[serde(rename = "IPAMConfig", skip_serializing_if = "Option::is_none")]
     ipam_config: Option<IpamConfig>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    mac_address: &'a str,
 }
 
 /// The body of `POST /networks/{name}/disconnect`.
@@ -86,7 +90,9 @@ pub(in crate::engine::api) struct Disconnect<'a> {
 impl<'a> Connect<'a> {
     /// Asks for an endpoint with the settings of `attachment`. With `keep_address`, the address it had is asked for
     /// too where none is configured: podman hands out another one else, while Docker hands out the same one again but
-    /// refuses to be asked for it on networks without a subnet of the user's own.
+    /// refuses to be asked for it on networks without a subnet of the user's own. The same goes for the hardware address,
+    /// which Docker ignores (28.5): others need not learn it anew then. Docker tells them several times, podman once, and
+    /// who has missed that sends to nobody for seconds.
     pub(in crate::engine::api) fn new(id: &'a ContainerId, attachment: &'a Attachment, keep_address: bool) -> Self {
         let mut ipam_config = IpamConfig {
             ipv4_address: attachment.ipv4_address.clone(),
@@ -109,6 +115,7 @@ impl<'a> Connect<'a> {
                 driver_opts: &attachment.driver_options,
                 gw_priority: attachment.gateway_priority,
                 ipam_config: (ipam_config != IpamConfig::default()).then_some(ipam_config),
+                mac_address: if keep_address { &attachment.hardware_address } else { "" },
             },
         }
     }
@@ -136,6 +143,7 @@ mod tests {
             driver_options: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
             gateway_priority: -3,
             address: "10.0.0.5".to_owned(),
+            hardware_address: "02:42:0a:00:00:05".to_owned(),
             ..Attachment::default()
         };
         let mut expected = json!({"Container": "c1", "EndpointConfig": {
@@ -144,7 +152,10 @@ mod tests {
         assert_eq!(body(&attachment, false), expected);
 
         expected["EndpointConfig"]["IPAMConfig"] = json!({"IPv4Address": "10.0.0.5"});
+        expected["EndpointConfig"]["MacAddress"] = json!("02:42:0a:00:00:05");
         assert_eq!(body(&attachment, true), expected);
+        attachment.hardware_address = String::new();
+        expected["EndpointConfig"].as_object_mut().and_then(|config| config.remove("MacAddress"));
         attachment.address = "fd00::5".to_owned();
         expected["EndpointConfig"]["IPAMConfig"] = json!({"IPv6Address": "fd00::5"});
         assert_eq!(body(&attachment, true), expected);

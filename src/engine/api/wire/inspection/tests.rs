@@ -76,6 +76,7 @@ fn reads_all_there_is() {
             "GwPriority": 9,
             "IPAddress": "10.0.0.5",
             "GlobalIPv6Address": "fd00::5",
+            "MacAddress": "02:42:0a:00:00:05",
         }}},
     }));
     let attachment = Attachment {
@@ -87,6 +88,7 @@ fn reads_all_there_is() {
         driver_options: BTreeMap::from([("com.docker.network.endpoint.sysctls".to_owned(), "net.x=1".to_owned())]),
         gateway_priority: 9,
         address: "10.0.0.5".to_owned(),
+        hardware_address: "02:42:0a:00:00:05".to_owned(),
     };
     assert_eq!(
         container.expect("a container"),
