@@ -75,8 +75,7 @@ fn reads_all_there_is() {
             "DriverOpts": {"com.docker.network.endpoint.sysctls": "net.x=1"},
             "GwPriority": 9,
             "IPAddress": "10.0.0.5",
-            "GlobalIPv6Address": "fd00::5",
-            "MacAddress": "02:42:0a:00:00:05",
+            "GlobalIPv6Address": "fd00::5", "MacAddress": "02:42:0a:00:00:05",
         }}},
     }));
     let attachment = Attachment {
