@@ -129,10 +129,12 @@ pub(super) async fn explain<E: Engine>(
 
 /// What serves now, in a sentence.
 fn stand(part: &ServicePlan, containers: &[Container]) -> String {
-    let serving = containers
+    let mut serving: Vec<_> = containers
         .iter()
-        .filter(|container| !container.one_off && container.service == part.service && is_serving(container));
-    let (new, old): (Vec<_>, Vec<_>) = serving.partition(|container| is_new(part, container));
+        .filter(|container| !container.one_off && container.service == part.service && is_serving(container))
+        .collect();
+    serving.sort_by_key(|container| (container.number, &container.name));
+    let (new, old): (Vec<_>, Vec<_>) = serving.into_iter().partition(|container| is_new(part, container));
     let service = &part.service;
     if new.is_empty() && old.is_empty() {
         return format!("Nothing serves {service} now.");
