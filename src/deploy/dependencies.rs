@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::future;
 use tokio::time::{Instant, sleep};
 
-use super::exchange::{Context, EVIDENCE_LINES, Failed};
+use super::evidence::{self, Culprit};
+use super::exchange::{Context, Failed};
 use super::ready::{self, SETTLE};
 use crate::compose::duration;
 use crate::compose::order::{Condition, Dependency};
@@ -84,9 +85,8 @@ async fn hold<E: Engine>(
         return Ok(());
     }
     if let Some(container) = fault.container.and_then(|index| containers.get(index)) {
-        let logs = context.engine.logs(&container.id, EVIDENCE_LINES).await.unwrap_or_default();
-        let (container, probe) = (&container.name, &container.last_probe);
-        context.reporter.report(&Event::Evidence { service: other, container, logs: &logs, probe });
+        let culprit = Culprit { service: other, id: &container.id, name: &container.name };
+        evidence::show(context.engine, context.reporter, culprit, &fault.reason).await;
     }
     Err(Failed::Unmet(format!("it depends on {}", fault.reason)))
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::condition::{can_be_steered, is_serving};
+use super::evidence::{self, Culprit};
 use super::hooks::Runner;
 use super::naming;
 use super::pre_start::Launch;
@@ -26,14 +27,7 @@ use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Order, Service};
 use crate::engine::{self, Container, Engine, State};
 use crate::names::{ContainerId, ProjectName, ServiceName};
-use crate::remedies::remedy;
 use crate::report::{Event, Reporter, Step};
-
-/// Lines of output shown of a container that has failed.
-pub(super) const EVIDENCE_LINES: usize = 20;
-
-/// How long a container that has failed may take to have its output in its log.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What is wrong with a container that has done its work although it was to run on.
 const ENDED: &str = "ended by itself, unlike the container it was to replace";
@@ -554,33 +548,9 @@ impl<E: Engine> Exchange<'_, E> {
     async fn show_failure(&self, member: &Member, failed: &Failed) {
         let Failed::Unfit(reason) = failed else { return };
         self.step(member, Step::Failed { reason });
-        let (logs, container) =
-            tokio::join!(self.last_lines(member), self.context.engine.container(&member.container.id));
-        let probe = container.ok().flatten().map(|container| container.last_probe).unwrap_or_default();
-        self.context.reporter.report(&Event::Evidence {
-            service: self.service,
-            container: &member.container.name,
-            logs: &logs,
-            probe: &probe,
-        });
-        // The last words count most.
-        let mut complaints = [reason, probe.as_str()].into_iter().chain(logs.iter().rev().map(String::as_str));
-        if let Some(remedy) = complaints.find_map(remedy) {
-            self.context.reporter.report(&Event::Note(&remedy));
-        }
-    }
-
-    /// The last lines that a container has written. Podman calls a container ended a moment before its log has its last
-    /// words, which are the ones that matter: an empty log is looked at again for a while.
-    async fn last_lines(&self, member: &Member) -> Vec<String> {
-        let deadline = Instant::now() + LAST_WORDS;
-        loop {
-            let lines = self.context.engine.logs(&member.container.id, EVIDENCE_LINES).await.unwrap_or_default();
-            if !lines.is_empty() || Instant::now() >= deadline {
-                return lines;
-            }
-            tokio::time::sleep(LAST_WORDS / 10).await;
-        }
+        let Container { id, name, .. } = &member.container;
+        let culprit = Culprit { service: self.service, id, name };
+        evidence::show(self.context.engine, self.context.reporter, culprit, reason).await;
     }
 
     /// Once a service is enough.

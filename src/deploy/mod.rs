@@ -11,6 +11,7 @@ pub mod delivery;
 mod dependencies;
 mod dependents;
 mod elsewhere;
+mod evidence;
 mod exchange;
 mod files;
 mod followers;

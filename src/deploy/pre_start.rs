@@ -13,7 +13,8 @@ use futures_util::future::{self, LocalBoxFuture};
 use tokio::time::sleep;
 
 use super::condition::is_serving;
-use super::exchange::{Context, EVIDENCE_LINES, Failed};
+use super::evidence::{self, Culprit};
+use super::exchange::{Context, Failed};
 use super::plan::{ServicePlan, Successor};
 use crate::compose::delivered::Delivered;
 use crate::compose::pre_start::PreStart;
@@ -152,9 +153,8 @@ impl<E: Engine> Run<'_, E> {
             && code != 0
         {
             self.step(Step::HookFailed { hook: self.key, code });
-            let logs = engine.logs(&id, EVIDENCE_LINES).await.unwrap_or_default();
-            let event = Event::Evidence { service: self.service, container: self.name, logs: &logs, probe: "" };
-            self.context.reporter.report(&event);
+            let culprit = Culprit { service: self.service, id: &id, name: self.name };
+            evidence::show(engine, self.context.reporter, culprit, "").await;
         }
         if let Err(error) = engine.remove(&id, true).await {
             self.context.reporter.report(&Event::Warning(&error.to_string()));
