@@ -9,6 +9,8 @@ mod support;
 #[expect(dead_code, reason = "it is made for other tests, too")]
 mod site;
 
+#[path = "provision/by_hand.rs"]
+mod by_hand;
 #[path = "provision/docker.rs"]
 mod docker;
 #[path = "provision/faults.rs"]

@@ -1,0 +1,34 @@
+//! The scripts by themselves, for who would rather read them first and run them by hand: they do all that kerek would have
+//! them do, and nothing again.
+
+use std::process::Command;
+
+use crate::ground::Ground;
+use crate::support::command::{self, Output};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/provision");
+
+fn play(script: &str, podman: bool, options: &[&str]) {
+    let ground = Ground::new(&["--user", "deploy"], podman);
+    let mut copy = Command::new("docker");
+    copy.args(["cp", SCRIPTS, &format!("{}:/home/deploy/scripts", ground.host.container())]);
+    command::run(copy).success();
+    let run = || ground.host.run_as_deploy(&["sudo", "sh", &format!("scripts/{script}")]).success();
+    let changes = |output: &Output| output.stdout.matches("provision: changed ").count();
+
+    let first = run();
+    assert!(changes(&first) > 0, "{first}");
+    let second = run();
+    assert_eq!(changes(&second), 0, "{second}");
+    ground.assert_done(options);
+}
+
+#[test]
+fn docker() {
+    play("docker.sh", false, &[]);
+}
+
+#[test]
+fn podman() {
+    play("podman.sh", true, &["--container-engine", "podman"]);
+}
