@@ -67,7 +67,7 @@ ensure_packages() {
     # What the tests of run-with-ssh-config call, over an sshd that they start themselves.
     command -v ssh >/dev/null || missing+=(openssh-client)
     [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
-    for program in fish git rsync tcsh zsh; do
+    for program in fish git openssl rsync tcsh zsh; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     # Another engine to test with. The names, the network and the processes of its containers are others' business.
