@@ -62,7 +62,8 @@ impl Place {
     /// `kerek run-with-ssh-config` with a config and a command. What heeds no signal, as jobs in the background of scripts do
     /// not, hands that down: so it is undone.
     pub(crate) fn kerek(&self, config: impl AsRef<OsStr>, words: &[&str]) -> Command {
-        let mut kerek = self.command("env");
+        // By its path: some commands have another `PATH`.
+        let mut kerek = self.command("/usr/bin/env");
         kerek
             .args(["--default-signal", env!("CARGO_BIN_EXE_kerek"), "run-with-ssh-config", "--"])
             .arg(config)
