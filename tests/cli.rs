@@ -1,6 +1,5 @@
 //! The program as its user meets it: help, answers to bad input, exit codes. Nothing here needs an engine.
 
-#[path = "cli/help.rs"]
 mod help;
 
 use std::ffi::OsStr;

@@ -7,12 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
-use support::project::{Container, Project};
-use support::{command, compose};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::project::{Container, Project};
+use crate::support::{command, compose};
 
 /// Makes a test of each file: its name, the services that a new `VERSION` changes, and project options if it needs any
 /// besides its own name. What came with a later version of Compose is refused with older ones.

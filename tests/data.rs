@@ -3,11 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use support::project::Project;
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::project::Project;
 
 /// Each container adds its version to a file, which it serves, before it becomes healthy, if it ever does.
 const DIARY: &str = r#"

@@ -6,12 +6,8 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::project::Project;
-use support::{command, compose};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::project::Project;
+use crate::support::{command, compose};
 
 const SHOP: &str = r#"
 services:

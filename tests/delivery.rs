@@ -1,20 +1,16 @@
 //! Images on their way over SSH, and deploys that bring their own, on hosts of the tests' own.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::command::{self, Output};
-use support::engines::{OtherEngine, Store, docker};
-use support::hosts::{Host, Kind};
-use support::image_archives::{Recipe, layer};
-use support::json_lines;
-use support::project::Project;
-use support::tcp_proxy::{Direction, TcpProxy};
+use crate::support::command::{self, Output};
+use crate::support::engines::{OtherEngine, Store, docker};
+use crate::support::hosts::{Host, Kind};
+use crate::support::image_archives::{Recipe, layer};
+use crate::support::json_lines;
+use crate::support::project::Project;
+use crate::support::tcp_proxy::{Direction, TcpProxy};
 
 /// What a transfer may take besides layers: a login, and questions.
 const OVERHEAD: u64 = 64_000;

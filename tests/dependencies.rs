@@ -4,11 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use support::project::{Container, Project};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::project::{Container, Project};
 
 /// `web` depends on `db` and `job`; what they do, and when `web` begins, is in a log on the host.
 const ORDERED: &str = r#"

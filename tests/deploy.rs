@@ -8,13 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::command::{self, Output};
-use support::prober::Prober;
-use support::project::{Container, Project};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::command::{self, Output};
+use crate::support::prober::Prober;
+use crate::support::project::{Container, Project};
 
 /// A service whose behaviour is set by variables, beside one that never changes.
 const WEB: &str = r#"
@@ -269,7 +265,7 @@ fn what_others_made_is_untouched() {
     // A one-off container, and one made by hand on the same network.
     project.compose(&["run", "--detach", "--name", &format!("{}-once", project.name()), "web"]).success();
     let network = format!("{}_default", project.name());
-    let label = format!("{}={}", support::project::PROJECT_LABEL, project.name());
+    let label = format!("{}={}", crate::support::project::PROJECT_LABEL, project.name());
     let by_hand = format!("{}-by-hand", project.name());
     let run = ["run", "--detach", "--name", &by_hand, "--label", &label, "--network", &network, "kerek-test-app"];
     project.docker(&run).success();
@@ -508,7 +504,7 @@ fn compose_is_required_in_a_recent_version() {
     let mut command = project.kerek_command(&["deploy"]);
     // No docker command there, which would look for Compose by itself.
     command.env("PATH", &bin).env("DOCKER_CONFIG", &bin);
-    let output = support::command::run(command).exits(1);
+    let output = crate::support::command::run(command).exits(1);
     assert_contains(&output.stderr, "Docker Compose is too old");
     assert_contains(&output.stderr, "2.20.1");
 }

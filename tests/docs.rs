@@ -4,15 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
-#[path = "remote/site.rs"]
-#[expect(dead_code, reason = "it is made for other tests, too")]
-mod site;
-
-#[path = "docs/walk.rs"]
 mod walk;
 
 /// A page: where it is, and what it says.

@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use support::command;
-use support::port;
-use support::project::Project;
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::command;
+use crate::support::port;
+use crate::support::project::Project;
 
 /// What comes before the words that a command prints.
 const PRINTS: &str = " # prints ";

@@ -9,16 +9,13 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use rustix::net::SendFlags;
-use support::chaos::{Extent, chosen};
-use support::events::EventLog;
-use support::load::{Config, Connections, Load, Method, Summary};
-use support::port;
-use support::prober::Prober;
-use support::project::Project;
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::chaos::{Extent, chosen};
+use crate::support::events::EventLog;
+use crate::support::load::{Config, Connections, Load, Method, Summary};
+use crate::support::port;
+use crate::support::prober::Prober;
+use crate::support::project::Project;
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nv1 a\n";
 /// Bytes that a POST request carries.

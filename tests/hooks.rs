@@ -10,12 +10,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::command::{self, Output};
-use support::project::Project;
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::command::{self, Output};
+use crate::support::project::Project;
 
 const ORDERS: [&str; 2] = ["start-first", "stop-first"];
 

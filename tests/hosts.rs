@@ -1,10 +1,6 @@
 //! What tests over SSH lean on: that throw-away hosts are what they are called, that the limits of their sshd limit, and
 //! that the proxy in front of one does to a connection what it is told to.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use support::command::{self, Output};
-use support::hosts::{self, Host, Kind, Process};
-use support::port;
-use support::tcp_proxy::{Direction, TcpProxy};
 use tempfile::TempDir;
+
+use crate::support::command::{self, Output};
+use crate::support::hosts::{self, Host, Kind, Process};
+use crate::support::port;
+use crate::support::tcp_proxy::{Direction, TcpProxy};
 
 /// More than fits into one piece.
 static BULK: [u8; 100_000] = [7; 100_000];

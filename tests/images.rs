@@ -1,21 +1,16 @@
 //! `kerek transfer-images` between real engines with every kind of store: what arrives, what goes over the link, and what
 //! is left when it breaks.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
 use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::command::{self, Output};
-use support::engines::{OtherEngine, Store, docker};
-use support::image_archives::{Recipe, hex, inspect, layer};
-use support::link::{Fault, Link};
+use crate::support::command::{self, Output};
+use crate::support::engines::{OtherEngine, Store, docker};
+use crate::support::image_archives::{Recipe, hex, inspect, layer};
+use crate::support::link::{Fault, Link};
 
-#[path = "images/matrix.rs"]
 mod matrix;
 
 /// What may go over the link besides layers.

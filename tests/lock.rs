@@ -5,12 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use support::command::Output;
-use support::project::Project;
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::command::Output;
+use crate::support::project::Project;
 
 const WEB: &str = r#"
 services:

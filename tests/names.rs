@@ -3,11 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use support::project::{Container, Project};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::project::{Container, Project};
 
 /// A service with as many replicas as wanted, and one that is linked to it.
 const PLAIN: &str = r#"

@@ -6,14 +6,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use support::command::{self, Output};
-use support::json_lines;
-use support::project::Project;
-use support::registry::Registry;
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::command::{self, Output};
+use crate::support::json_lines;
+use crate::support::project::Project;
+use crate::support::registry::Registry;
 
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
@@ -217,7 +213,7 @@ fn images_are_pulled_when_the_policy_says_so() {
         let web = format!("  web: {{<<: *service, image: '{}'{policy}}}\n", registry.name(&image));
         app.project.write("compose.yaml", &compose(&web));
         // Older versions of Compose know no times, and say so.
-        if (policy.contains("daily") || policy.contains("every")) && support::compose::is_older_than("2.33") {
+        if (policy.contains("daily") || policy.contains("every")) && crate::support::compose::is_older_than("2.33") {
             assert_contains(&app.project.kerek(&["deploy"]).exits(1).stderr, "pull_policy must be one of");
             continue;
         }

@@ -5,14 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use support::load::Summary;
-use support::podman::PodmanProject;
-use support::prober::Prober;
-use support::project::{Container, Project};
-
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::load::Summary;
+use crate::support::podman::PodmanProject;
+use crate::support::prober::Prober;
+use crate::support::project::{Container, Project};
 
 /// A service whose behaviour is set by variables, beside one that never changes.
 ///
@@ -369,7 +365,7 @@ fn the_socket_is_found_where_podman_has_it() {
     let by_variable = |arguments: &[&str]| {
         let mut kerek = project.kerek_command(arguments);
         kerek.env_remove("DOCKER_HOST").env("CONTAINER_HOST", project.address());
-        support::command::run(kerek)
+        crate::support::command::run(kerek)
     };
     by_variable(&["deploy", "--container-engine", "podman"]).success();
     let containers = project.containers();
@@ -395,7 +391,7 @@ fn the_socket_is_found_where_podman_has_it() {
     };
     let kerek = [env!("CARGO_BIN_EXE_kerek"), "deploy", "--container-engine", "podman", "--dry-run"];
     command.args(kerek).env_remove("DOCKER_HOST");
-    let output = support::command::run(command).success();
+    let output = crate::support::command::run(command).success();
     assert_contains(&output.stdout, "Nothing to do");
 }
 

@@ -5,21 +5,11 @@
 //! events; how many replicas it was at together, by the steps that kerek tells of, as one after the other may be so quick
 //! that they look like one.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
-#[path = "policy/failures.rs"]
 mod failures;
-#[path = "policy/pace.rs"]
 mod pace;
-#[path = "policy/rollback.rs"]
 mod rollback;
-#[path = "policy/row.rs"]
 mod row;
-#[path = "policy/values.rs"]
 mod values;
-#[path = "policy/windows.rs"]
 mod windows;
 
 /// Tests of one row each, so that they run side by side.

@@ -4,21 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::command::{self, Output};
-use support::json_lines;
-use support::load::{Config, Connections, Load};
-use support::port;
-use support::project::Project;
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
-#[path = "remote/site.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod site;
-
-use site::Site;
+use crate::support::command::{self, Output};
+use crate::support::json_lines;
+use crate::support::load::{Config, Connections, Load};
+use crate::support::port;
+use crate::support::project::Project;
+use crate::support::site::Site;
 
 /// A service that is away for some seconds while it is updated.
 const AWAY: &str = r#"

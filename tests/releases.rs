@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use support::prober::Prober;
-use support::project::Project;
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
+use crate::support::prober::Prober;
+use crate::support::project::Project;
 
 /// Two services, of which one has a secret and its own image, whose name stays the same.
 const SHOP: &str = r#"
@@ -191,7 +188,7 @@ fn neither_files_nor_secrets_are_needed_from_where_it_was_deployed() {
         if let Some(key) = key {
             command.env("KEY", key);
         }
-        support::command::run(command)
+        crate::support::command::run(command)
     };
     let nameless = run(&["history"], None).exits(1);
     assert!(nameless.stderr.contains("--project-name"), "{nameless}");

@@ -1,27 +1,15 @@
 //! Engines on other hosts: deploys over SSH to real ones, whatever their sshd allows, and what becomes of a deploy when
 //! the way there fails.
 
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
-
-#[path = "remote/endpoints.rs"]
 mod endpoints;
-#[path = "remote/faults.rs"]
 mod faults;
-#[path = "remote/files.rs"]
 mod files;
-#[path = "remote/limits.rs"]
 mod limits;
-#[path = "remote/roads.rs"]
 mod roads;
-#[path = "remote/site.rs"]
-mod site;
-#[path = "remote/tunnel.rs"]
 mod tunnel;
 
-use site::Site;
-use support::command;
+use crate::support::command;
+use crate::support::site::Site;
 
 #[test]
 fn a_deploy_takes_one_login_and_leaves_nothing() {

@@ -1,13 +1,8 @@
 //! `run-with-ssh-config`: whatever the paths, shells and environments, the right config is used or nothing is run. The
 //! command is as if called directly, and nothing stays behind.
 
-#[path = "run_with_ssh_config/over_sshd.rs"]
 mod over_sshd;
-#[path = "run_with_ssh_config/place.rs"]
 mod place;
-#[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
-mod support;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use place::{ASK, KNOWN, Place};
-use support::command::run;
+use self::place::{ASK, KNOWN, Place};
+use crate::support::command::run;
 
 /// Names of the config file.
 const CONFIGS: [&[u8]; 20] = [
@@ -259,7 +254,7 @@ fn relative_includes_mean_what_they_mean_without_kerek() {
     let place = Place::new();
     place.write("plain.conf", "Include kerek-test-missing\n");
     place.write("a b.conf", "Include kerek-test-missing\n");
-    let include = |output: support::command::Output| {
+    let include = |output: crate::support::command::Output| {
         let lines = output.stderr.lines().filter(|line| line.contains("kerek-test-missing"));
         lines
             .map(|line| line.replace("plain.conf", "a b.conf"))

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::shop::{self, Order, Shop};
+use super::shop::{self, Order, Shop};
 use crate::support::command;
 use crate::support::hosts::{Host, Kind};
 use crate::support::project::Project;
+use crate::support::sweep::{Lane, sweep};
 use crate::support::tcp_proxy::TcpProxy;
-use crate::sweep::Sweep;
 
 /// Cases that are tried by default.
 const SAMPLE: usize = 1;
@@ -22,15 +22,15 @@ enum Break {
 
 #[test]
 fn links_start_first() {
-    sweep("SSH link, start-first", Order::StartFirst, [Break::Cut, Break::Silence]);
+    sweep("SSH link, start-first", |lane| go(lane, Order::StartFirst, [Break::Cut, Break::Silence]));
 }
 
 #[test]
 fn links_stop_first() {
-    sweep("SSH link, stop-first", Order::StopFirst, [Break::Silence, Break::Cut]);
+    sweep("SSH link, stop-first", |lane| go(lane, Order::StopFirst, [Break::Silence, Break::Cut]));
 }
 
-fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
+fn go(lane: &mut Lane<'_>, order: Order, kinds: [Break; 2]) {
     // Goes last.
     let host = Host::start(Kind::Docker, &[]);
     let mut project = Project::new("chaos-links", &shop::compose(order, shop::INTERVAL));
@@ -51,8 +51,7 @@ fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
     });
     assert!(verdict.problems.is_empty(), "{verdict:#?}");
 
-    let mut sweep = Sweep::new(name);
-    sweep.each(&kinds, lines, SAMPLE, |kind, at, case| {
+    lane.each(&kinds, lines, SAMPLE, |kind, at, case| {
         let verdict = shop.survive(case, &[Some(0), Some(3)], |deploy| {
             let fail = |_| match kind {
                 Break::Cut => proxy.cut(),
@@ -67,5 +66,5 @@ fn sweep(name: &str, order: Order, kinds: [Break; 2]) {
         host.assert_left_alone(TIDY);
         verdict
     });
-    sweep.end(&shop.close());
+    lane.hear(shop.close());
 }

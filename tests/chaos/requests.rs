@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::gate::{Fault, Gate};
-use crate::shop::{self, Order, Shop};
+use super::gate::{Fault, Gate};
+use super::shop::{self, Order, Shop};
 use crate::support::command;
 use crate::support::project::Project;
-use crate::sweep::Sweep;
+use crate::support::sweep::{Lane, sweep};
 
 /// As documented: done, nothing changed, unreachable, the old version serves, half-way.
 pub(crate) const CODES: [Option<i32>; 5] = [Some(0), Some(1), Some(3), Some(4), Some(5)];
@@ -16,15 +16,15 @@ const SAMPLE: usize = 3;
 
 #[test]
 fn requests_start_first() {
-    sweep("spoiled requests, start-first", Order::StartFirst);
+    sweep("spoiled requests, start-first", |lane| go(lane, Order::StartFirst));
 }
 
 #[test]
 fn requests_stop_first() {
-    sweep("spoiled requests, stop-first", Order::StopFirst);
+    sweep("spoiled requests, stop-first", |lane| go(lane, Order::StopFirst));
 }
 
-fn sweep(name: &str, order: Order) {
+fn go(lane: &mut Lane<'_>, order: Order) {
     let project = Project::new("chaos-requests", &shop::compose(order, shop::INTERVAL));
     let shop = Shop::open(&project, order);
     let engine = Path::new(command::socket());
@@ -35,8 +35,7 @@ fn sweep(name: &str, order: Order) {
     });
     assert!(verdict.problems.is_empty(), "{verdict:#?}");
 
-    let mut sweep = Sweep::new(name);
-    sweep.each(&Fault::ALL, undisturbed.requests().len(), SAMPLE, |fault, at, case| {
+    lane.each(&Fault::ALL, undisturbed.requests().len(), SAMPLE, |fault, at, case| {
         let gate = Gate::to(engine, Some((at, fault)));
         let mut verdict = shop.survive(case, &CODES, |mut deploy| {
             deploy.env("DOCKER_HOST", gate.host());
@@ -47,5 +46,5 @@ fn sweep(name: &str, order: Order) {
         }
         verdict
     });
-    sweep.end(&shop.close());
+    lane.hear(shop.close());
 }

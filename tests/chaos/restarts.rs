@@ -8,12 +8,12 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::requests::CODES;
-use crate::shop::{self, Order, Shop};
+use super::requests::CODES;
+use super::shop::{self, Order, Shop};
 use crate::support::engines::OtherEngine;
 use crate::support::events::EventLog;
 use crate::support::project::Project;
-use crate::sweep::Sweep;
+use crate::support::sweep::{Lane, sweep};
 
 /// Cases that are tried by default.
 const SAMPLE: usize = 1;
@@ -28,15 +28,15 @@ enum End {
 
 #[test]
 fn restarts_start_first() {
-    sweep("engine restarts, start-first", Order::StartFirst, [End::Orderly, End::Crash]);
+    sweep("engine restarts, start-first", |lane| go(lane, Order::StartFirst, [End::Orderly, End::Crash]));
 }
 
 #[test]
 fn restarts_stop_first() {
-    sweep("engine restarts, stop-first", Order::StopFirst, [End::Crash, End::Orderly]);
+    sweep("engine restarts, stop-first", |lane| go(lane, Order::StopFirst, [End::Crash, End::Orderly]));
 }
 
-fn sweep(name: &str, order: Order, ends: [End; 2]) {
+fn go(lane: &mut Lane<'_>, order: Order, ends: [End; 2]) {
     // Goes last.
     let engine = RefCell::new(OtherEngine::lasting());
     let mut project = Project::new("chaos-restarts", &shop::compose(order, INTERVAL));
@@ -44,8 +44,7 @@ fn sweep(name: &str, order: Order, ends: [End; 2]) {
     project.set("DOCKER_HOST", &engine.borrow().host());
     let shop = Shop::open(&project, order);
     let events = shop.undisturbed();
-    let mut sweep = Sweep::new(name);
-    sweep.each(&ends, events, SAMPLE, |end, at, case| {
+    lane.each(&ends, events, SAMPLE, |end, at, case| {
         // The shop's own has ended with the engine.
         let log = EventLog::start(&project);
         let at = log.len() + at;
@@ -58,7 +57,7 @@ fn sweep(name: &str, order: Order, ends: [End; 2]) {
             shop::run(deploy, |_| log.len() >= at, restart)
         })
     });
-    sweep.end(&shop.close());
+    lane.hear(shop.close());
 }
 
 /// Copies the image of the tests' engine.

@@ -2,10 +2,10 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::shop::{self, Order, Shop};
+use super::shop::{self, Order, Shop};
 use crate::support::command::Output;
 use crate::support::project::Project;
-use crate::sweep::Sweep;
+use crate::support::sweep::{Lane, sweep};
 
 /// Rounds that are tried for each number of rivals, and by default in all.
 const ROUNDS: usize = 7;
@@ -20,10 +20,13 @@ enum Rivals {
 
 #[test]
 fn rivals() {
+    sweep("concurrent deploys, start-first", go);
+}
+
+fn go(lane: &mut Lane<'_>) {
     let project = Project::new("chaos-rivals", &shop::compose(Order::StartFirst, shop::INTERVAL));
     let shop = Shop::open(&project, Order::StartFirst);
-    let mut sweep = Sweep::new("concurrent deploys, start-first");
-    sweep.each(&[Rivals::Two, Rivals::Three, Rivals::Four], ROUNDS, SAMPLE, |rivals, _, case| {
+    lane.each(&[Rivals::Two, Rivals::Three, Rivals::Four], ROUNDS, SAMPLE, |rivals, _, case| {
         shop.survive(case, &[Some(0)], |_| {
             let all: Vec<_> = (0..rivals as usize).map(|_| start(shop.deploy())).collect();
             let (done, left): (Vec<_>, Vec<_>) = all.into_iter().map(finish).partition(|output| output.code == Some(0));
@@ -38,7 +41,7 @@ fn rivals() {
             (updates[0].clone(), !left.is_empty())
         })
     });
-    sweep.end(&shop.close());
+    lane.hear(shop.close());
 }
 
 fn start(mut deploy: Command) -> Child {

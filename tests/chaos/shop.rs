@@ -5,7 +5,7 @@
 //! mends it; and that one more has nothing to do.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -17,7 +17,7 @@ use crate::support::command::{self, Output};
 use crate::support::events::EventLog;
 use crate::support::prober::Prober;
 use crate::support::project::{Container, Project, processes_with};
-use crate::sweep::Verdict;
+use crate::support::sweep::{Asked, Verdict};
 
 /// The services, and how many replicas each has.
 const SERVICES: [(&str, usize); 2] = [("api", 1), ("web", 3)];
@@ -61,17 +61,6 @@ pub(crate) fn compose(order: Order, interval: u32) -> String {
         )
     };
     format!("services:{}", SERVICES.map(service).concat())
-}
-
-/// What was asked in a sweep.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) sent: u64,
-    pub(crate) lost: usize,
-    /// Each request that was lost, in words, and what the engine did at that time.
-    pub(crate) losses: Vec<String>,
-    /// How many others were lost for a reason that the sweep knows of.
-    pub(crate) excused: BTreeMap<&'static str, usize>,
 }
 
 /// A shop that is open.
@@ -315,7 +304,7 @@ impl<'a> Shop<'a> {
 
     /// Ends the asking, and tells what came of it.
     pub(crate) fn close(mut self) -> Asked {
-        let mut asked = Asked { sent: 0, lost: 0, losses: Vec::new(), excused: BTreeMap::new() };
+        let mut asked = Asked::default();
         for (service, prober) in std::mem::take(&mut self.probers) {
             let summary = prober.stop();
             asked.sent += summary.sent;

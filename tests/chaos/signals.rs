@@ -2,9 +2,9 @@
 
 use rustix::process::kill_process;
 
-use crate::shop::{self, Order, Shop};
+use super::shop::{self, Order, Shop};
 use crate::support::project::Project;
-use crate::sweep::Sweep;
+use crate::support::sweep::{Lane, sweep};
 
 /// Cases that are tried by default.
 const SAMPLE: usize = 3;
@@ -37,21 +37,20 @@ impl Signal {
 
 #[test]
 fn signals_start_first() {
-    sweep("signals, start-first", Order::StartFirst);
+    sweep("signals, start-first", |lane| go(lane, Order::StartFirst));
 }
 
 #[test]
 fn signals_stop_first() {
-    sweep("signals, stop-first", Order::StopFirst);
+    sweep("signals, stop-first", |lane| go(lane, Order::StopFirst));
 }
 
-fn sweep(name: &str, order: Order) {
+fn go(lane: &mut Lane<'_>, order: Order) {
     let project = Project::new("chaos-signals", &shop::compose(order, shop::INTERVAL));
     let shop = Shop::open(&project, order);
     let events = shop.undisturbed();
-    let mut sweep = Sweep::new(name);
     let kinds = [Signal::Int, Signal::Term, Signal::Kill];
-    sweep.each(&kinds, events, SAMPLE, |signal, at, case| {
+    lane.each(&kinds, events, SAMPLE, |signal, at, case| {
         let at = shop.events() + at;
         shop.survive(case, &signal.codes(), |deploy| {
             // Nobody else has the number of a process that was not waited for.
@@ -62,5 +61,5 @@ fn sweep(name: &str, order: Order) {
             )
         })
     });
-    sweep.end(&shop.close());
+    lane.hear(shop.close());
 }

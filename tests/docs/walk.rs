@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::site::Site;
+use super::{commands, pages};
 use crate::support::command::{self, Output};
-use crate::{commands, pages};
+use crate::support::site::Site;
 
 /// The image that is built has its own page, so that it can have a new one.
 const DOCKERFILE: &str = "FROM busybox:1.37\nARG PAGE\nRUN mkdir /www && echo \"$PAGE\" >/www/index.html\n";
@@ -32,14 +32,16 @@ services:
 /// Where a command is typed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum At {
-    /// On the laptop, and about it.
+    /// On the laptop, where its engine publishes ports.
     Laptop,
-    /// On the laptop, and about the server: with an SSH configuration that knows it.
+    /// On the laptop, where the server can be reached.
+    Online,
+    /// The same, with an SSH configuration that knows the server.
     Server,
     /// Nowhere.
     Nowhere,
 }
-use At::{Laptop, Nowhere, Server};
+use At::{Laptop, Nowhere, Online, Server};
 
 /// A command as it is printed; then what makes it part of a line that can be run, with `{}` for it, or why it is not run.
 type Entry = (&'static str, At, &'static str);
@@ -94,8 +96,8 @@ const WALK: &[Entry] = &[
     ("kerek --host ssh://two transfer-images shop/web", Server, "DOCKER_HOST=ssh://one {}"),
     ("kerek --context one deploy", Server, "{}"),
     ("kerek --context two deploy", Server, "{}"),
-    ("kerek run-with-ssh-config ssh.conf docker --host ssh://vps ps", Laptop, "{}"),
-    ("kerek run-with-ssh-config ssh.conf rsync -a site/ vps:", Laptop, "{}"),
+    ("kerek run-with-ssh-config ssh.conf docker --host ssh://vps ps", Online, "{}"),
+    ("kerek run-with-ssh-config ssh.conf rsync -a site/ vps:", Online, "{}"),
     ("kerek tunnel-ssh vps", Server, "(timeout --preserve-status --signal INT 3 {} || test $? = 130) | grep unix://"),
     ("kerek deploy --probe https://shop.example.com/", Nowhere, "nobody has that name; tests/probe.rs asks over TLS"),
     ("kerek deploy --container-engine podman", Nowhere, "tests/podman.rs does little else"),
@@ -160,27 +162,19 @@ impl Walk {
 
     /// Runs a line of shell. Each number makes another version of what is deployed.
     fn run(&self, number: usize, at: At, line: &str) -> Output {
-        let socket = format!("unix:///proc/{}/root/run/docker.sock", self.laptop.host.process());
+        let process = self.laptop.host.process();
         let kerek = Path::new(env!("CARGO_BIN_EXE_kerek"));
         let path = std::env::var("PATH").expect("PATH should be set");
         let path = format!("{}:{path}", kerek.parent().expect("should be in a folder").display());
-        let script = format!("set -euo pipefail\n{line}");
-        let mut arguments = match at {
-            // Where the laptop's engine publishes ports.
-            Laptop if !line.contains("ssh.conf") => vec!["nsenter", "--net", "--target"],
-            _ => vec![],
+        let place = match at {
+            Laptop => &["nsenter", "--net", "--target", &process][..],
+            Server => &["kerek", "run-with-ssh-config", "ssh.conf"],
+            Online | Nowhere => &[],
         };
-        let process = self.laptop.host.process();
-        if !arguments.is_empty() {
-            arguments.push(&process);
-        }
-        if at == Server {
-            arguments.extend(["kerek", "run-with-ssh-config", "ssh.conf"]);
-        }
-        arguments.extend(["bash", "-c", &script]);
-        let mut command = self.laptop.command("env", &arguments);
-        command.env("PATH", path).env("DOCKER_HOST", socket).env("STEP", number.to_string());
-        command.env("COMPOSE_PROJECT_NAME", "shop").env("MANPAGER", "cat");
+        let script = format!("set -euo pipefail\n{line}");
+        let mut command = self.laptop.command("env", &[place, &["bash", "-c", &script]].concat());
+        command.env("PATH", path).env("DOCKER_HOST", format!("unix:///proc/{process}/root/run/docker.sock"));
+        command.env("COMPOSE_PROJECT_NAME", "shop").env("STEP", number.to_string());
         command::run(command)
     }
 }

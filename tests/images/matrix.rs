@@ -1,11 +1,11 @@
 //! Every kind of store as source and as destination, beside each other and on hosts that are reached over SSH.
 
+use super::{Engine, LARGE, OVERHEAD, SMALL, assert_arrived, images, kerek, make, saved_config, transfer};
 use crate::support::command::Output;
 use crate::support::engines::{OtherEngine, Store, docker};
 use crate::support::hosts::{Host, Kind};
 use crate::support::image_archives::{Recipe, layer};
 use crate::support::tcp_proxy::{Direction, TcpProxy};
-use crate::{Engine, LARGE, OVERHEAD, SMALL, assert_arrived, images, kerek, make, saved_config, transfer};
 
 const STORES: [Store; 3] = [Store::Overlay2, Store::Containerd, Store::Podman];
 

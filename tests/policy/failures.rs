@@ -1,7 +1,7 @@
 //! What a bad replica means for the rest of an update: `failure_action` and `max_failure_ratio`.
 
-use crate::row::{ORDERS, Row};
-use crate::rows;
+use super::row::{ORDERS, Row};
+use super::rows;
 
 /// An update of three replicas in either order whose slot `bad` fails: these old containers are left, and so many new ones
 /// come in.

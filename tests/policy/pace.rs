@@ -1,7 +1,7 @@
 //! How an update goes when all is well: `order`, `parallelism`, `delay`, and `monitor` where there is no healthcheck.
 
-use crate::row::{Order, Row};
-use crate::rows;
+use super::row::{Order, Row};
+use super::rows;
 
 /// So long that several replicas which are started together are all started before one of them is ready.
 const BOOT: (&str, &str) = ("BOOT_MS", "500");

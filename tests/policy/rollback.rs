@@ -1,7 +1,7 @@
 //! How finished replicas are taken back: `rollback_config`.
 
-use crate::row::{ORDERS, Order, Ran, Row};
-use crate::rows;
+use super::row::{ORDERS, Order, Ran, Row};
+use super::rows;
 use crate::support::prober::Prober;
 
 /// An update whose last slot fails and which is to be rolled back.

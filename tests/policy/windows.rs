@@ -1,8 +1,8 @@
 //! `monitor` where there is a healthcheck: what has come in is watched while others are updated, and old containers are
 //! there to be put back until that is over.
 
-use crate::row::{ORDERS, Order, Row};
-use crate::rows;
+use super::row::{ORDERS, Order, Row};
+use super::rows;
 use crate::support::events::EventLog;
 use crate::support::project::Project;
 

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::ground::Ground;
+use super::ground::Ground;
 use crate::support::command::{self, Output};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/provision");

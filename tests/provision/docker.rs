@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Ground, announced};
+use super::ground::{Ground, announced};
 use crate::support::command;
 
 #[test]

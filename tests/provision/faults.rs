@@ -1,40 +1,11 @@
 //! What comes in between: kerek, the script on the host, or the link between them ends after one step or another.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::ground::Ground;
+use super::ground::Ground;
+use super::running::Running;
 use crate::support::tcp_proxy::TcpProxy;
-
-/// A provisioning that has come to a line with some words.
-fn start_until(mut command: Command, words: &str) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("should start kerek");
-    let mut lines = BufReader::new(child.stderr.take().expect("should have a stderr")).lines();
-    let mut read = Vec::new();
-    while !read.last().is_some_and(|line: &String| line.contains(words)) {
-        match lines.next() {
-            Some(line) => read.push(line.expect("should read")),
-            None => panic!("{:?}, and no line with {words}: {read:#?}", child.wait()),
-        }
-    }
-    // Nobody reads on; what is written from here is lost, as with a closed terminal.
-    child
-}
-
-/// Sends a signal, and returns the exit code.
-fn end(mut child: Child, signal: &str) -> Option<i32> {
-    let kill = format!("kill -{signal} {}", child.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().expect("should run").success());
-    child.wait().expect("should wait").code()
-}
-
-/// Kills, on the host, the script and all that it has started.
-fn kill_script(ground: &Ground) {
-    ground.host.run(&["pkill", "-KILL", "--full", "kerek-provision|apt-get|dpkg|/usr/bin/apt"]);
-}
 
 #[test]
 fn whatever_ends_in_between_the_next_run_goes_on() {
@@ -47,7 +18,7 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
         (": fetching the lists", "TERM", Some(143)),
         (": installing", "KILL", None),
     ] {
-        let child = start_until(force(), words);
+        let running = Running::until_words(force(), words);
         if words == ": installing" {
             // To the middle of it.
             let begin = Instant::now();
@@ -56,8 +27,9 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
                 sleep(Duration::from_millis(50));
             }
         }
-        kill_script(&ground);
-        let ended = end(child, signal);
+        ground.kill_script();
+        running.signal(signal);
+        let ended = running.end();
         assert!(ended == code || ended == Some(5), "{ended:?} after {words}");
     }
     let audit = ground.host.run(&["dpkg", "--audit"]).success().stdout;
@@ -68,9 +40,9 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
     let config = ground.host.ssh_config_via(proxy.address());
     let config = config.to_string_lossy();
     let cut = ground.plain(&["provision", "--force", "-F", &config, ground.host.name()]);
-    let mut child = start_until(cut, ": finishing an interrupted installation");
+    let running = Running::until_words(cut, ": finishing an interrupted installation");
     proxy.cut();
-    assert_eq!(child.wait().expect("should wait").code(), Some(3));
+    assert_eq!(running.end(), Some(3));
     let begin = Instant::now();
     while ground.host.run(&["sh", "-c", "ls -d /tmp/kerek-provision.*"]).code == Some(0) {
         assert!(begin.elapsed() < Duration::from_secs(120), "the script should come to its end");
@@ -89,8 +61,9 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
 #[test]
 fn a_second_run_waits_for_the_first() {
     let ground = Ground::new(&[], false);
-    let child = start_until(ground.command(&["--force"]), ": fetching the lists");
-    assert_eq!(end(child, "INT"), Some(130));
+    let running = Running::until_words(ground.command(&["--force"]), ": fetching the lists");
+    running.signal("INT");
+    assert_eq!(running.end(), Some(130));
     let done = ground.provision(&["--force"]).success();
     assert!(done.stderr.contains("waiting for another run on this host"), "{done}");
     // The first one has done it all.

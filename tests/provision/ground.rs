@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::process::Command;
 
-use crate::site::Site;
 use crate::support::command::{self, Output};
+use crate::support::site::Site;
 
 /// Files that change by themselves, as by a login.
 const RESTLESS: &str = "-path /var/log -o -path /var/lib/systemd/timers -o -path /var/lib/systemd/random-seed \
@@ -62,6 +62,11 @@ impl Ground {
             script --quiet --return --command '{line}; code=$?; touch {end}; exit $code' /dev/null"
         );
         command::run(self.site.command("bash", &["-c", &script]))
+    }
+
+    /// Kills, on the host, the script and all that it has started, if there is any of it.
+    pub(crate) fn kill_script(&self) {
+        self.site.host.run(&["pkill", "-KILL", "--full", "kerek-provision|apt-get|dpkg|/usr/bin/apt"]);
     }
 
     /// Deploys a version of the project through the context that is called as the host.

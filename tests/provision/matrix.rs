@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 use crate::support::chaos::{cases, tell};
 use crate::support::command::{self, Output};
 use crate::support::load::{Config, Connections, Load, Summary};

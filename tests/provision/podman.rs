@@ -1,6 +1,6 @@
 //! Podman: without root for a user, and for root.
 
-use crate::ground::Ground;
+use super::ground::Ground;
 use crate::support::command;
 
 const PODMAN: [&str; 2] = ["--container-engine", "podman"];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ground::Ground;
+use super::ground::Ground;
 use crate::support::command;
 
 /// What a refusal may take.

@@ -1,6 +1,6 @@
 //! Ubuntu: its packages are Debian's by another name, and not always.
 
-use crate::ground::Ground;
+use super::ground::Ground;
 use crate::support::command;
 
 /// A host that its user has been on before: the first login leaves a file.

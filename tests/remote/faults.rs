@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::site::Site;
 use crate::support::command::{self, Output};
+use crate::support::site::Site;
 use crate::support::tcp_proxy::TcpProxy;
 
 /// What may pass until a dead link has been noticed and everything is put down.

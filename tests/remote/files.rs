@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::site::Site;
 use crate::support::command::{self, Output};
+use crate::support::site::Site;
 
 /// A service with a config that is a script, and a secret that is no text.
 const FILES: &str = r#"

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::site::Site;
 use crate::support::command;
+use crate::support::site::Site;
 
 /// Deploys two versions with two dozen replicas, each over one login.
 fn deploys(options: &[&str]) {

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::site::Site;
 use crate::support::command;
 use crate::support::hosts::{Host, Kind};
 use crate::support::load::Summary;
 use crate::support::project::build_app_image;
+use crate::support::site::Site;
 
 /// Two replicas, replaced one by one, that take the default drain.
 const APP: &str = r#"

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use crate::site::Site;
 use crate::support::command;
+use crate::support::site::Site;
 
 fn signal(id: u32, name: &str) {
     let mut kill = Command::new("sh");

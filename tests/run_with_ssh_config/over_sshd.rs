@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::place::Place;
-use super::support::command::run;
-use super::support::port;
+use crate::support::command::run;
+use crate::support::port;
 
 /// Its path has what a shell would heed: ssh itself gives it to one, for `ProxyJump`.
 const CONFIG: &str = "ssh config $x 'y'.conf";

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::support::command::{command, run};
+use crate::support::command::{command, run};
 
 /// A config that knows what no other does.
 pub(crate) const KNOWN: &str = "Host only\n  HostName known.example\n";

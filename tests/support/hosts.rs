@@ -95,11 +95,6 @@ impl Host {
         path
     }
 
-    /// The private key with which one logs in.
-    pub(crate) fn key(&self) -> PathBuf {
-        self.own("key")
-    }
-
     /// Knows the host's key by the host's name and by [`Host::address`].
     pub(crate) fn known_hosts(&self) -> PathBuf {
         self.own("known_hosts")

@@ -1,10 +1,4 @@
-//! What the integration tests share. A test takes it in so, as none needs all of it:
-//!
-//! ```ignore
-//! #[path = "support/mod.rs"]
-//! #[expect(dead_code, reason = "a test needs but a part of it")]
-//! mod support;
-//! ```
+//! What the tests share. Benchmarks take it in, too:
 //!
 //! - [`project`]: a Compose project of a test's own on a real engine, torn down at the end.
 //! - [`podman`]: a project on Podman.
@@ -17,7 +11,9 @@
 //! - [`command`]: programs run to their end, in an environment of our own.
 //! - [`compose`]: which Compose there is.
 //! - [`hosts`]: throw-away hosts, reached over SSH.
+//! - [`site`]: such a host, and a project for it.
 //! - [`tcp_proxy`]: makes a connection to one of them slow, narrow, stalled or cut.
+//! - [`sweep`]: the same again and again, each time with something else going wrong.
 //! - [`chaos`]: which cases of a sweep are tried.
 //! - [`engines`]: engines of a test's own, with every kind of store.
 //! - [`port`]: ports that nobody listens on.
@@ -42,4 +38,6 @@ pub(crate) mod port;
 pub(crate) mod prober;
 pub(crate) mod project;
 pub(crate) mod registry;
+pub(crate) mod site;
+pub(crate) mod sweep;
 pub(crate) mod tcp_proxy;

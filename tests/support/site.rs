@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::command::{self, Output};
-use crate::support::hosts::{Host, Kind};
-use crate::support::project::processes_with;
+use super::command::{self, Output};
+use super::hosts::{Host, Kind};
+use super::project::processes_with;
 
 /// The image of the project's only service.
 const IMAGE: &str = "busybox:1.37";
