@@ -1,7 +1,7 @@
 //! Tests of the whole: the program, and the library's engine, on real engines, hosts, proxies.
 //!
 //! One program for all of them: it is linked once, and whoever waits lets any other test go on. Only `requests.rs`, which
-//! needs the machine for itself, is another.
+//! measures and needs the machine for itself, is another.
 
 mod chaos;
 mod cli;

@@ -1,28 +1,17 @@
-//! What `--probe` tells of a deploy, held against others who ask at the same time, and what it does about failures.
+//! What `--probe` tells of a deploy, and does about failures; `requests/probe.rs` holds its numbers against those of
+//! others.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::command::{self, Output};
-use crate::support::json_lines;
-use crate::support::load::{Config, Connections, Load};
-use crate::support::port;
+use crate::support::command;
+use crate::support::json_lines::{self, event};
 use crate::support::project::Project;
 use crate::support::site::Site;
 
-/// A service that is away for some seconds while it is updated.
-const AWAY: &str = r#"
-services:
-  web:
-    image: kerek-test-app
-    environment: {VERSION: "${VERSION:-1}", BOOT_MS: 3000}
-    ports: ["127.0.0.1:$PORT:8080"]
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 2s, start_period: 20s, start_interval: 200ms}
-"#;
-
-/// One that is not, behind a proxy. A new version may turn out to be sick when it has been found healthy.
+/// A service that is not away while it is updated, behind a proxy. A new version may turn out to be sick when it has been
+/// found healthy.
 const STEADY: &str = r#"
 services:
   web:
@@ -84,52 +73,9 @@ configs:
       }
 "#;
 
-/// The event that tells how it went.
-#[track_caller]
-fn probed(output: &Output) -> Value {
-    let lines = json_lines::parse(&output.stderr);
-    let probed = lines.into_iter().find(|line| line["event"] == "probed");
-    probed.unwrap_or_else(|| panic!("no result: {output}"))
-}
-
 #[track_caller]
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
-}
-
-/// Whether two numbers differ by at most one per cent.
-fn agree(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 0.01 * one.max(other)
-}
-
-#[test]
-fn numbers_agree_with_those_of_an_independent_load() {
-    let mut project = Project::new("probe-away", AWAY);
-    let port = port::free();
-    project.set("PORT", &port.to_string());
-    project.kerek(&["deploy", "--wait"]).success();
-    let url = format!("http://127.0.0.1:{port}/slow?ms=400");
-    let rate = 50.0;
-    let config = Config::new(url.parse().expect("a URL"), Connections::New, rate);
-    let load = Load::start(Config { timeout: Duration::from_secs(10), ..config });
-    project.set("VERSION", "2");
-    let deploy = ["deploy", "--progress", "json", "--probe", &url, "--probe-rate", "50"];
-    let output = project.kerek(&deploy).success();
-    let load = load.stop();
-    let probed = probed(&output);
-    let phases = ["before", "during", "after"].map(|phase| &probed[phase]);
-    let failed: f64 = phases.iter().map(|phase| number(&phase["failed"])).sum();
-    #[expect(clippy::cast_precision_loss, reason = "few")]
-    let seen = load.failed as f64;
-    assert!(seen > rate, "the service was away for more than a second: {load}");
-    assert!(agree(failed, seen), "{failed} and {seen} failed: {probed}");
-    for phase in phases {
-        assert!(agree(number(&phase["p50_ms"]), load.latency.p50), "{load}{probed}");
-    }
-    assert_eq!(phases[0]["failed"], 0);
-    assert_eq!(phases[2]["failed"], 0);
-    let away = seen / rate * 1000.0;
-    assert!(agree(number(&phases[1]["outage_ms"]), away), "{away} ms: {probed}");
 }
 
 #[test]
@@ -146,7 +92,7 @@ fn failures_are_told_or_count_as_those_of_a_replica() {
     // Nothing is wrong.
     let deploy = ["deploy", "--progress", "json", "--probe", &url, "--probe-failures", "0"];
     project.set("VERSION", "2");
-    let probed_well = probed(&project.kerek(&deploy).success());
+    let probed_well = event(&project.kerek(&deploy).success(), "probed");
     for phase in ["before", "during", "after"] {
         assert_eq!(probed_well[phase]["failed"], 0, "{probed_well}");
         assert!(number(&probed_well[phase]["requests"]) >= 10.0, "{probed_well}");
@@ -161,7 +107,7 @@ fn failures_are_told_or_count_as_those_of_a_replica() {
     let failed: Vec<_> = lines.iter().filter(|line| line["step"] == "failed").collect();
     let [failed] = failed.as_slice() else { panic!("{output}") };
     assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains(&url)), "{output}");
-    assert!(number(&probed(&output)["during"]["failed"]) > 0.0, "{output}");
+    assert!(number(&event(&output, "probed")["during"]["failed"]) > 0.0, "{output}");
     assert_eq!(versions(&project), ["2", "2"]);
 
     // Whoever only wants to know gets to know.
@@ -185,14 +131,14 @@ fn certificates_are_checked() {
 
     project.set("VERSION", "2");
     let deploy = ["deploy", "--progress", "json", "--probe", &url];
-    let strange = probed(&project.kerek(&deploy).success());
+    let strange = event(&project.kerek(&deploy).success(), "probed");
     assert_eq!(strange["before"]["failed"], strange["before"]["requests"], "{strange}");
     let reason = &strange["before"]["reasons"][0]["reason"];
     assert!(reason.as_str().is_some_and(|reason| reason.starts_with("no TLS: ")), "{strange}");
 
     project.set("VERSION", "3");
     project.set("SSL_CERT_FILE", &trusted);
-    let known = probed(&project.kerek(&deploy).success());
+    let known = event(&project.kerek(&deploy).success(), "probed");
     for phase in ["before", "during", "after"] {
         assert_eq!(known[phase]["failed"], 0, "{known}");
     }
@@ -217,7 +163,7 @@ fn the_host_is_asked_from_within() {
     let url = "http://localhost:8765/passwd";
     let options = ["--host", &address, "--progress", "json", "--probe", url, "--probe-from-host"];
     let output = command::run(site.deploy_command("2", &site.host.ssh_config(), &options)).success();
-    let seen = probed(&output);
+    let seen = event(&output, "probed");
     assert_eq!((&seen["before"]["failed"], &seen["after"]["failed"]), (&0.into(), &0.into()), "{seen}");
     assert!(number(&seen["during"]["failed"]) > 0.0, "it was away: {seen}");
     assert_eq!(site.running(), ["2"]);

@@ -1,6 +1,6 @@
 //! Does a deployment lose requests? Three proxies in their plainest DNS configuration stand before three apps (see
 //! `support/projects/requests/`), under a constant load from outside, while new versions are deployed; and Traefik, which
-//! follows the engine's events, before the same (see `support/projects/traefik/`).
+//! follows the engine's events, before the same (see `support/projects/traefik/`). And is `--probe` right about them?
 //!
 //! A result counts only if the same load on the same stack loses nothing while nothing is deployed: else the run is
 //! void and fails as such. That a loss would be seen is shown by `docker compose up`, which loses requests by design.
@@ -19,8 +19,11 @@ use support::load::{Config, Connections, Load, Method, Summary};
 use support::project::{Container, Project};
 
 #[path = "support/mod.rs"]
-#[expect(dead_code, reason = "a test needs but a part of it")]
+#[expect(dead_code, reason = "it needs but a part of it")]
 mod support;
+
+#[path = "requests/probe.rs"]
+mod probe;
 
 /// Those that ask DNS.
 const PROXIES: &[&str] = &["nginx", "haproxy", "caddy"];

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value;
 
+use super::command::Output;
+
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
     let schema = serde_json::from_str(include_str!("../../docs/events.schema.json")).expect("JSON");
     jsonschema::validator_for(&schema).expect("a JSON Schema")
@@ -14,6 +16,13 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 #[track_caller]
 pub(crate) fn parse(text: &str) -> Vec<Value> {
     text.lines().map(parse_line).collect()
+}
+
+/// The event of a kind that a run has told of, which it has to be one of.
+#[track_caller]
+pub(crate) fn event(output: &Output, kind: &str) -> Value {
+    let event = parse(&output.stderr).into_iter().find(|line| line["event"] == kind);
+    event.unwrap_or_else(|| panic!("nothing is {kind}: {output}"))
 }
 
 /// A line as an object.
