@@ -178,9 +178,8 @@ impl<'a> Shop<'a> {
         problems.extend(wrong.into_iter().map(|wrong| format!("{wrong}\n{output}")));
 
         let mut again = self.deploy_again();
-        if matches!(again.code, Some(4 | 5)) && again.stderr.contains("network sandbox for container") {
-            // An engine that crashes while it starts a container may be unable to connect it ever after. The run that finds
-            // out removes it, and the old version serves.
+        if self.restarted.get() && matches!(again.code, Some(4 | 5)) && is_spoiled(&again) {
+            // The run that finds out removes the container, and the old version serves.
             again = self.deploy_again();
         }
         let wrong = if again.code == Some(0) { self.wrong_after(&again, &former) } else { vec!["not mended".into()] };
@@ -365,6 +364,12 @@ pub(crate) fn run(mut command: Command, is_now: impl Fn(&str) -> bool, act: impl
         sleep(Duration::from_millis(2));
     };
     (Output::new(&name, status.code(), String::new(), said()), act.is_none())
+}
+
+/// Whether a run has met a container that an engine has spoiled which crashed while it started it: it may be unable to connect
+/// it ever after, or end it on its next start, taking it for what is left of the first one.
+fn is_spoiled(output: &Output) -> bool {
+    ["network sandbox for container", "failed: exited with code 137"].iter().any(|words| output.stderr.contains(words))
 }
 
 /// Whether a run had no chance to leave things in order.
