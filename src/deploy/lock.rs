@@ -29,6 +29,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Between two looks at somebody else's lock.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often is tried to give a lock back: an engine may just have been restarted.
+const ATTEMPTS: usize = 3;
+
 /// The key by which all notes about a project's lock are found.
 const PROJECT: &str = "kerek.lock";
 
@@ -177,18 +180,27 @@ impl<'a, N: Notes> Lock<'a, N> {
     /// Gives the lock back, if it is still ours, with all that we have posted. What cannot be taken away, others will take
     /// over.
     pub async fn release(&self) {
-        let work = async {
-            let there = self.there().await?;
-            // The lock has the shortest name and goes last.
-            for (name, _) in there.iter().rev().filter(|(_, text)| is_of(text, &self.owner)) {
-                self.notes.tear_off(name).await?;
+        for _ in 0..ATTEMPTS {
+            // Looked at before each attempt: by then, another run may have posted a lock of the same name.
+            let outcome = match self.there().await {
+                Ok(there) => self.tear_off_own(&there).await,
+                // The engine was waited for.
+                Err(error) => return tracing::debug!("lock of {}: {error}", self.project),
+            };
+            match outcome {
+                Ok(()) => return,
+                Err(error) => tracing::debug!("lock of {}: {error}", self.project),
             }
-            Ok(())
-        };
-        let outcome: engine::Result<()> = work.await;
-        if let Err(error) = outcome {
-            tracing::debug!("lock of {}: {error}", self.project);
         }
+    }
+
+    /// Takes away what is ours of all that is there.
+    async fn tear_off_own(&self, there: &BTreeMap<String, Text>) -> engine::Result<()> {
+        // The lock has the shortest name and goes last.
+        for (name, _) in there.iter().rev().filter(|(_, text)| is_of(text, &self.owner)) {
+            self.notes.tear_off(name).await?;
+        }
+        Ok(())
     }
 
     /// What the holder of a lock, whoever it is, changes to show that it is at work.

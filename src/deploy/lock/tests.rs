@@ -25,11 +25,13 @@ struct Board(RefCell<BTreeMap<String, Text>>);
 struct Slow {
     board: Rc<Board>,
     delays: Rc<RefCell<Vec<u64>>>,
+    /// How many of the next attempts to tear something off fail.
+    failures: Rc<Cell<usize>>,
 }
 
 impl Slow {
     fn new(board: &Rc<Board>, delays: &[u64]) -> Self {
-        Self { board: Rc::clone(board), delays: Rc::new(RefCell::new(delays.to_vec())) }
+        Self { board: Rc::clone(board), delays: Rc::new(RefCell::new(delays.to_vec())), failures: Rc::default() }
     }
 
     async fn pass(&self) {
@@ -60,6 +62,11 @@ impl Notes for Slow {
 
     async fn tear_off(&self, name: &str) -> engine::Result<()> {
         self.pass().await;
+        if let Some(left) = self.failures.get().checked_sub(1) {
+            self.failures.set(left);
+            let (kind, call) = (engine::ErrorKind::Unreachable, "remove".to_owned());
+            return Err(engine::Error { kind, call, message: "away".to_owned() });
+        }
         self.board.0.borrow_mut().remove(name);
         self.pass().await;
         Ok(())
@@ -98,6 +105,18 @@ async fn a_lock_is_given_back_without_a_trace() {
         assert!(timeout(Duration::from_secs(work), lock.keep()).await.is_err());
         lock.release().await;
         assert_eq!(*board.0.borrow(), BTreeMap::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_for_a_moment_keeps_no_lock() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    for (failures, left) in [(1, 0), (ATTEMPTS - 1, 0), (ATTEMPTS, 1)] {
+        let lock = acquire(&notes, &name, None).await.expect("a free lock");
+        notes.failures.set(failures);
+        lock.release().await;
+        assert_eq!(board.0.borrow().len(), left, "after {failures} failures");
     }
 }
 
