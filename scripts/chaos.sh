@@ -12,18 +12,28 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+(($#)) || set -- requests signals restarts rivals links provisioning
+tests=()
+for sweep; do
+    case $sweep in
+        requests | signals | restarts | rivals | links) tests+=("chaos::$sweep::") ;;
+        provisioning) tests+=(provision::sweep::) ;;
+        *)
+            printf 'chaos.sh: no sweep is called %s; see the head of this file\n' "$sweep" >&2
+            exit 2
+            ;;
+    esac
+done
+
 environment=$(scripts/setup.sh)
 eval "$environment"
 export KEREK_CHAOS=${KEREK_CHAOS:-all} RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 
 log=$(mktemp)
 trap 'rm "$log"' EXIT
+cargo test --locked --test integration --no-run
 status=0
-(($#)) || set -- requests signals restarts rivals links provisioning
-sweeps=("${@/#/chaos::}")
-sweeps=("${sweeps[@]/%/::}")
-cargo test --locked --test integration -- --nocapture "${sweeps[@]/chaos::provisioning::/provision::sweep::}" 2>&1 |
-    tee "$log" >&2 || status=$?
+cargo test --locked --test integration -- --nocapture "${tests[@]}" 2>&1 | tee "$log" >&2 || status=$?
 
 compose=$(docker compose version --short)
 engine=$(docker version --format '{{.Server.Version}}')

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
@@ -16,6 +17,7 @@ use crate::support::load::{Config, Connections, Load, Method, Summary};
 use crate::support::port;
 use crate::support::prober::Prober;
 use crate::support::project::Project;
+use crate::support::sweep::{Lane, Verdict, sweep};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nv1 a\n";
 /// Bytes that a POST request carries.
@@ -440,4 +442,17 @@ fn parts_of_a_sweep_make_up_all_of_it() {
     for wrong in ["", "some", "0/2", "3/2", "1/0", "-1"] {
         assert_eq!(Extent::parse(wrong), None, "{wrong}");
     }
+}
+
+#[test]
+fn a_sweep_fails_if_anything_in_it_does() {
+    let fails = |go: fn(&mut Lane<'_>)| catch_unwind(|| sweep("a sweep", go)).is_err();
+    assert!(!fails(|lane| lane.each(&['a'], 2, 2, |_, _, _| Verdict { met: true, problems: vec![] })));
+    assert!(fails(|lane| lane.each(&['a'], 2, 2, |_, _, _| Verdict { met: false, problems: vec![] })));
+    assert!(fails(|lane| lane.each(&['a'], 2, 2, |_, _, _| Verdict { met: true, problems: vec!["bad".into()] })));
+    assert!(fails(|lane| lane.each(&['a'], 2, 2, |_, _, _| panic!("in a case"))));
+    assert!(fails(|lane| {
+        lane.each(&['a'], 2, 2, |_, _, _| Verdict { met: true, problems: vec![] });
+        panic!("when all is tried");
+    }));
 }

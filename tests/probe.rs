@@ -3,10 +3,8 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use crate::support::command;
-use crate::support::json_lines::{self, event};
+use crate::support::json_lines::{self, event, number};
 use crate::support::project::Project;
 use crate::support::site::Site;
 
@@ -72,11 +70,6 @@ configs:
         }
       }
 "#;
-
-#[track_caller]
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
-}
 
 #[test]
 fn failures_are_told_or_count_as_those_of_a_replica() {

@@ -366,8 +366,8 @@ pub(crate) fn run(mut command: Command, is_now: impl Fn(&str) -> bool, act: impl
     (Output::new(&name, status.code(), String::new(), said()), act.is_none())
 }
 
-/// Whether a run has met a container that an engine has spoiled which crashed while it started it: it may be unable to connect
-/// it ever after, or end it on its next start, taking it for what is left of the first one.
+/// Whether a run has met a container that an engine has spoiled which crashed while it started it: such engines have been seen
+/// unable to connect it ever after, or ending it once it was started again.
 fn is_spoiled(output: &Output) -> bool {
     ["network sandbox for container", "failed: exited with code 137"].iter().any(|words| output.stderr.contains(words))
 }

@@ -3,6 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::ground::Ground;
 use super::running::Running;
 use crate::support::tcp_proxy::TcpProxy;
@@ -14,9 +16,9 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
 
     // The script ends, too.
     for (words, signal, code) in [
-        (": changed: settings", "INT", Some(130)),
-        (": fetching the lists", "TERM", Some(143)),
-        (": installing", "KILL", None),
+        (": changed: settings", Signal::INT, Some(130)),
+        (": fetching the lists", Signal::TERM, Some(143)),
+        (": installing", Signal::KILL, None),
     ] {
         let running = Running::until_words(force(), words);
         if words == ": installing" {
@@ -62,7 +64,7 @@ fn whatever_ends_in_between_the_next_run_goes_on() {
 fn a_second_run_waits_for_the_first() {
     let ground = Ground::new(&[], false);
     let running = Running::until_words(ground.command(&["--force"]), ": fetching the lists");
-    running.signal("INT");
+    running.signal(Signal::INT);
     assert_eq!(running.end(), Some(130));
     let done = ground.provision(&["--force"]).success();
     assert!(done.stderr.contains("waiting for another run on this host"), "{done}");

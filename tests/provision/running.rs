@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long a run may take to end once something has come in between.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -42,10 +44,9 @@ impl Running {
         running
     }
 
-    /// Sends a signal, such as `INT`. The run may have ended by itself.
-    pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
+    /// Sends a signal. The run may have ended by itself; nobody else has the number of a process that was not waited for.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("should signal");
     }
 
     /// Waits for the end, and returns the exit code.

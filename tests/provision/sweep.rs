@@ -1,5 +1,7 @@
 //! Whatever ends after whichever line of progress: the next run goes on, and the one after it has nothing to do.
 
+use rustix::process::Signal;
+
 use super::ground::Ground;
 use super::running::Running;
 use crate::support::sweep::{Lane, Verdict, sweep};
@@ -28,7 +30,7 @@ fn go(lane: &mut Lane<'_>, podman: bool, default: usize) {
     let lines = {
         let ground = Ground::new(&["--user", "deploy"], podman);
         let done = ground.provision(&["--force", "--container-engine", engine]).success();
-        progress(done.stderr.lines(), ground.host.name()).count()
+        done.stderr.lines().filter(|line| is_progress(line, ground.host.name())).count()
     };
     assert!(lines >= FEWEST, "{lines} lines of progress");
     lane.each(&KINDS, lines, default, |kind, line, _| Verdict {
@@ -48,13 +50,13 @@ fn survives(engine: &str, podman: bool, kind: Kind, line: usize) -> bool {
     let first = [&["provision", "-F", &config], &options[..], &[ground.host.name()]].concat();
     let mut seen = 0;
     let running = Running::until(ground.plain(&first), |said| {
-        seen += progress(std::iter::once(said), ground.host.name()).count();
+        seen += usize::from(is_progress(said, ground.host.name()));
         seen >= line
     });
     match kind {
-        Kind::Int => running.signal("INT"),
-        Kind::Term => running.signal("TERM"),
-        Kind::Kill => running.signal("KILL"),
+        Kind::Int => running.signal(Signal::INT),
+        Kind::Term => running.signal(Signal::TERM),
+        Kind::Kill => running.signal(Signal::KILL),
         Kind::Cut => proxy.cut(),
         Kind::Script => ground.kill_script(),
     }
@@ -66,10 +68,9 @@ fn survives(engine: &str, podman: bool, kind: Kind, line: usize) -> bool {
     came
 }
 
-/// The lines that tell of a step.
-fn progress<'a>(lines: impl Iterator<Item = &'a str>, host: &str) -> impl Iterator<Item = &'a str> {
-    let mark = format!("{host}: ");
-    lines.filter(move |line| line.contains(&mark))
+/// Whether a line tells of a step.
+fn is_progress(line: &str, host: &str) -> bool {
+    line.contains(&format!("{host}: "))
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::support::json_lines::event;
+use crate::support::json_lines::{event, number};
 use crate::support::load::{Config, Connections, Load};
 use crate::support::port;
 use crate::support::project::Project;
@@ -22,11 +20,6 @@ services:
 /// Whether two numbers differ by at most one per cent.
 fn agree(one: f64, other: f64) -> bool {
     (one - other).abs() <= 0.01 * one.max(other)
-}
-
-#[track_caller]
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
 #[test]

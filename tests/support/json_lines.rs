@@ -25,6 +25,12 @@ pub(crate) fn event(output: &Output, kind: &str) -> Value {
     event.unwrap_or_else(|| panic!("nothing is {kind}: {output}"))
 }
 
+/// What has to be a number.
+#[track_caller]
+pub(crate) fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
 /// A line as an object.
 #[track_caller]
 pub(crate) fn parse_line(line: &str) -> Value {

@@ -2,6 +2,7 @@
 //! table. Several lanes may share its cases, each with a project of its own.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Instant;
 use std::{env, thread};
@@ -37,29 +38,19 @@ pub(crate) struct Asked {
 /// Prints the row, and fails if any case did, or a request was lost.
 pub(crate) fn sweep(name: &str, go: impl Fn(&mut Lane<'_>) + Sync) {
     let begin = Instant::now();
-    let lanes = env::var("KEREK_CHAOS_LANES").map_or(1, |lanes| lanes.parse().expect("should be a number of lanes"));
-    let go = |number| {
-        let mut lane = Lane::new(name, number, lanes);
-        go(&mut lane);
-        lane
-    };
-    let ended: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..lanes).map(|number| scope.spawn(move || go(number))).collect();
-        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    let lanes = env::var("KEREK_CHAOS_LANES").map_or(NonZero::<usize>::MIN, |lanes| {
+        lanes.parse().unwrap_or_else(|_| panic!("KEREK_CHAOS_LANES is a number from 1 on: {lanes}"))
     });
-    // What others have found is told even if one lane has come to grief.
-    let (ended, fallen): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
-    let whole = ended.into_iter().flatten().reduce(Lane::join);
-    if let Some(whole) = &whole {
-        tell(&format!("| {} | {} |", whole.cells(), begin.elapsed().as_secs()));
-    }
-    if let Some(Err(panic)) = fallen.into_iter().next() {
-        panic::resume_unwind(panic);
-    }
-    let whole = whole.expect("should have a lane");
-    assert!(whole.tried > 0 && whole.met > 0, "{name}: nothing was tried");
+    let whole = thread::scope(|scope| {
+        let run = |number| Lane::new(name, number, lanes.get()).run(&go);
+        let threads: Vec<_> = (0..lanes.get()).map(|number| scope.spawn(move || run(number))).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().expect("panics are caught"));
+        ended.reduce(Lane::join).expect("there is a lane")
+    });
+    tell(&format!("| {} | {} |", whole.cells(), begin.elapsed().as_secs()));
     let problems = [whole.problems, whole.asked.map_or_else(Vec::new, |asked| asked.losses)].concat();
     assert!(problems.is_empty(), "{name} ({COLUMNS}):\n{}", problems.join("\n"));
+    assert!(whole.tried > 0 && whole.met > 0, "{name}: nothing was tried");
 }
 
 /// One lane of a sweep under way.
@@ -80,6 +71,15 @@ impl<'a> Lane<'a> {
     fn new(name: &'a str, number: usize, lanes: usize) -> Self {
         let problems = Vec::new();
         Self { name, number, lanes, possible: 0, tried: 0, met: 0, passed: 0, problems, asked: None }
+    }
+
+    /// A panic outside of cases, as in making ready, is one of its problems; what the cases have come to is told all the same.
+    fn run(mut self, go: impl Fn(&mut Self)) -> Self {
+        if panic::catch_unwind(AssertUnwindSafe(|| go(&mut self))).is_err() {
+            let problem = format!("{}: panicked outside of cases, see above", self.name);
+            self.problems.push(problem);
+        }
+        self
     }
 
     /// Tries this lane's share of each kind of fault at each of so many points, the first of which is 1; or of a sample, by
@@ -133,7 +133,7 @@ impl<'a> Lane<'a> {
         self.met += other.met;
         self.passed += other.passed;
         self.problems.extend(other.problems);
-        self.asked = self.asked.zip(other.asked).map(|(one, other)| one.join(other));
+        self.asked = self.asked.into_iter().chain(other.asked).reduce(Asked::join);
         self
     }
 
