@@ -20,11 +20,7 @@ pub(super) async fn locked(
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let lock = Lock::acquire(engine, project, owner, terms).await?;
-    let outcome = tokio::select! {
-        biased;
-        other = lock.keep() => Err(lock::lost(project, other.as_ref())),
-        outcome = work => outcome,
-    };
+    let outcome = lock.during(work).await.unwrap_or_else(|other| Err(lock::lost(project, other.as_ref())));
     lock.release().await;
     outcome
 }

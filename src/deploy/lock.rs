@@ -9,10 +9,11 @@ mod owner;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cancel::Cancel;
 use crate::engine;
@@ -64,18 +65,26 @@ impl<'a, N: Notes> Lock<'a, N> {
         terms: Terms<'_>,
     ) -> Result<Self, Failure> {
         let lock = Self { notes, project, owner, beats: Cell::new(0) };
-        let waiting = lock.wait(terms);
-        tokio::select! {
-            got = waiting => got?,
-            () = terms.cancel.requested() => {
-                // The lock may just have been got.
-                lock.release().await;
-                return Err(Failure::new(terms.cancel.kind(), anyhow!("interrupted while waiting for the lock of {project}")));
-            }
+        // What has been sent may be carried out later; so it is not cut off, unless it takes too long.
+        let late = async {
+            terms.cancel.requested().await;
+            sleep(BEAT).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = lock.wait(terms) => outcome,
+            () = late => Ok(()),
+        };
+        if terms.cancel.reason().is_some() {
+            // It may just have been got.
+            lock.release().await;
+            let error = anyhow!("interrupted while waiting for the lock of {project}");
+            return Err(Failure::new(terms.cancel.kind(), error));
         }
-        Ok(lock)
+        outcome.map(|()| lock)
     }
 
+    /// Waits until the lock is ours, or until the waiting is to end.
     async fn wait(&self, terms: Terms<'_>) -> Result<(), Failure> {
         let begin = Instant::now();
         let mut watch: Option<Watch> = None;
@@ -112,7 +121,10 @@ impl<'a, N: Notes> Lock<'a, N> {
                     }
                 }
             }
-            sleep(LOOK).await;
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = terms.cancel.requested() => return Ok(()),
+            }
         }
     }
 
@@ -151,13 +163,29 @@ impl<'a, N: Notes> Lock<'a, N> {
         &self.owner
     }
 
-    /// Gives signs of life until the lock is found to be somebody else's; returns who that is, if anybody.
-    pub async fn keep(&self) -> Option<Owner> {
+    /// Does some work, and gives signs of life meanwhile. Should the lock be found to be somebody else's, the work is
+    /// dropped; then fails with who that is, if anybody.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Option<Owner>> {
+        let mut work = pin!(work);
         loop {
-            sleep(BEAT).await;
-            // Without an engine there is nothing to lose: nobody can change anything.
-            if let Ok(Some(other)) = self.beat().await {
-                return other;
+            tokio::select! {
+                biased;
+                outcome = &mut work => return Ok(outcome),
+                () = sleep(BEAT) => {}
+            }
+            let mut beat = pin!(self.beat());
+            tokio::select! {
+                biased;
+                // Without an engine there is nothing to lose: nobody can change anything.
+                beaten = &mut beat => if let Ok(Some(other)) = beaten {
+                    return Err(other);
+                },
+                outcome = &mut work => {
+                    // What has been sent may be carried out when nobody waits for it any more, and so after the lock
+                    // was given back.
+                    let _ = timeout(BEAT, beat).await;
+                    return Ok(outcome);
+                }
             }
         }
     }
@@ -194,10 +222,13 @@ impl<'a, N: Notes> Lock<'a, N> {
         }
     }
 
-    /// Takes away what is ours of all that is there.
+    /// Takes away what is ours of all that is there, and beats that mean nothing: whoever holds the lock is the only one
+    /// whose beats anybody looks at. One may be left of a run that was cut off, and carried out after it was taken over.
     async fn tear_off_own(&self, there: &BTreeMap<String, Text>) -> engine::Result<()> {
+        let is_ours = there.get(&self.name()).is_some_and(|text| is_of(text, &self.owner));
+        let goes = |name: &str, text: &Text| is_of(text, &self.owner) || (is_ours && is_beat(name));
         // The lock has the shortest name and goes last.
-        for (name, _) in there.iter().rev().filter(|(_, text)| is_of(text, &self.owner)) {
+        for (name, _) in there.iter().rev().filter(|(name, text)| goes(name, text)) {
             self.notes.tear_off(name).await?;
         }
         Ok(())
@@ -205,7 +236,7 @@ impl<'a, N: Notes> Lock<'a, N> {
 
     /// What the holder of a lock, whoever it is, changes to show that it is at work.
     async fn signs(&self) -> engine::Result<Vec<String>> {
-        Ok(self.there().await?.into_keys().filter(|name| name.contains(".beat.")).collect())
+        Ok(self.there().await?.into_keys().filter(|name| is_beat(name)).collect())
     }
 
     /// All notes about the project's lock, by name.
@@ -269,6 +300,10 @@ pub async fn holder(notes: &impl Notes, project: &ProjectName) -> engine::Result
 /// What the note is called that is the lock. All others about it begin with this.
 fn name(project: &ProjectName) -> String {
     format!("kerek-lock-{project}")
+}
+
+fn is_beat(name: &str) -> bool {
+    name.contains(".beat.")
 }
 
 /// Whether a run has posted a note.

@@ -1,6 +1,6 @@
 //! The lock on a board in memory, where any call can be slow, fail, or be the last of its run.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use proptest::prelude::*;
@@ -18,7 +18,30 @@ impl Reporter for Silent {
 
 /// What everybody can read.
 #[derive(Debug, Default)]
-struct Board(RefCell<BTreeMap<String, Text>>);
+struct Board {
+    notes: RefCell<BTreeMap<String, Text>>,
+    /// What was sent, and when it will be carried out, whether or not anybody waits for it.
+    sent: RefCell<Vec<(Instant, String, Text)>>,
+}
+
+impl Board {
+    fn send(&self, delay: Duration, name: &str, text: &Text) {
+        self.sent.borrow_mut().push((Instant::now() + delay, name.to_owned(), text.clone()));
+    }
+
+    /// What is there by now.
+    fn notes(&self) -> RefMut<'_, BTreeMap<String, Text>> {
+        let mut notes = self.notes.borrow_mut();
+        self.sent.borrow_mut().retain(|(due, name, text)| {
+            let is_due = *due <= Instant::now();
+            if is_due {
+                notes.entry(name.clone()).or_insert_with(|| text.clone());
+            }
+            !is_due
+        });
+        notes
+    }
+}
 
 /// Somebody's way to the board: each call takes a while, before and after it takes effect.
 #[derive(Clone, Debug)]
@@ -34,27 +57,30 @@ impl Slow {
         Self { board: Rc::clone(board), delays: Rc::new(RefCell::new(delays.to_vec())), failures: Rc::default() }
     }
 
+    fn delay(&self) -> Duration {
+        let mut delays = self.delays.borrow_mut();
+        delays.rotate_left(1);
+        Duration::from_millis(delays.last().copied().unwrap_or(1))
+    }
+
     async fn pass(&self) {
-        let delay = {
-            let mut delays = self.delays.borrow_mut();
-            delays.rotate_left(1);
-            delays.last().copied().unwrap_or(1)
-        };
-        sleep(Duration::from_millis(delay)).await;
+        sleep(self.delay()).await;
     }
 }
 
 impl Notes for Slow {
     async fn post(&self, name: &str, text: &Text) -> engine::Result<Text> {
-        self.pass().await;
-        let there = self.board.0.borrow_mut().entry(name.to_owned()).or_insert_with(|| text.clone()).clone();
+        let delay = self.delay();
+        self.board.send(delay, name, text);
+        sleep(delay).await;
+        let there = self.board.notes().get(name).unwrap_or(text).clone();
         self.pass().await;
         Ok(there)
     }
 
     async fn notes(&self, key: &str, value: &str) -> engine::Result<BTreeMap<String, Text>> {
         self.pass().await;
-        let mut notes = self.board.0.borrow().clone();
+        let mut notes = self.board.notes().clone();
         notes.retain(|_, text| text.get(key).is_some_and(|other| other == value));
         self.pass().await;
         Ok(notes)
@@ -67,7 +93,7 @@ impl Notes for Slow {
             let (kind, call) = (engine::ErrorKind::Unreachable, "remove".to_owned());
             return Err(engine::Error { kind, call, message: "away".to_owned() });
         }
-        self.board.0.borrow_mut().remove(name);
+        self.board.notes().remove(name);
         self.pass().await;
         Ok(())
     }
@@ -100,12 +126,53 @@ async fn a_lock_is_given_back_without_a_trace() {
     let notes = Slow::new(&board, &[1]);
     for work in [0, 4, 17] {
         let lock = acquire(&notes, &name, None).await.expect("a free lock");
-        assert_eq!(board.0.borrow().len(), 1);
+        assert_eq!(board.notes().len(), 1);
         // Nobody takes it from whoever keeps it.
-        assert!(timeout(Duration::from_secs(work), lock.keep()).await.is_err());
+        assert_eq!(lock.during(sleep(Duration::from_secs(work))).await, Ok(()));
         lock.release().await;
-        assert_eq!(*board.0.borrow(), BTreeMap::new());
+        assert_eq!(*board.notes(), BTreeMap::new());
     }
+}
+
+/// What has been sent may be carried out when nobody waits for it any more.
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_is_under_way_leaves_no_trace() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1000]);
+    let lock = acquire(&notes, &name, None).await.expect("a free lock");
+    assert_eq!(lock.during(sleep(BEAT + Duration::from_millis(500))).await, Ok(()));
+    lock.release().await;
+    sleep(BEAT).await;
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_of_somebody_who_is_gone_goes_with_the_next_run() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let gone = acquire(&notes, &name, None).await.expect("a free lock");
+    gone.release().await;
+    notes.post("kerek-lock-shop.beat.gone.1", &gone.text()).await.expect("a board");
+
+    let next = acquire(&notes, &name, None).await.expect("a free lock");
+    next.release().await;
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+/// An answer to who is waiting has not come yet.
+#[tokio::test(start_paused = true)]
+async fn interrupted_while_it_is_got_a_lock_is_given_back() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1000]);
+    let cancel = Cancel::new();
+    let interrupt = async {
+        sleep(Duration::from_millis(500)).await;
+        cancel.request(crate::cancel::Reason::Interrupt);
+    };
+    let (outcome, ()) = tokio::join!(Lock::acquire(&notes, &name, elsewhere(), terms(None, &cancel)), interrupt);
+    assert_eq!(outcome.expect_err("interrupted").kind, Kind::Interrupted);
+    sleep(BEAT).await;
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,7 +183,7 @@ async fn an_engine_that_is_away_for_a_moment_keeps_no_lock() {
         let lock = acquire(&notes, &name, None).await.expect("a free lock");
         notes.failures.set(failures);
         lock.release().await;
-        assert_eq!(board.0.borrow().len(), left, "after {failures} failures");
+        assert_eq!(board.notes().len(), left, "after {failures} failures");
     }
 }
 
@@ -126,7 +193,7 @@ async fn whoever_comes_second_is_refused_or_waits() {
     let notes = Slow::new(&board, &[1]);
     let first = acquire(&notes, &name, None).await.expect("a free lock");
     let work = async {
-        assert!(timeout(Duration::from_secs(60), first.keep()).await.is_err());
+        assert_eq!(first.during(sleep(Duration::from_secs(60))).await, Ok(()));
         first.release().await;
     };
     let refused = async {
@@ -147,7 +214,7 @@ async fn whoever_comes_second_is_refused_or_waits() {
         lock.release().await;
     };
     tokio::join!(work, refused, impatient, patient);
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,17 +222,17 @@ async fn a_silent_holder_is_replaced_and_learns_of_it() {
     let (board, name) = (Rc::new(Board::default()), project());
     let notes = Slow::new(&board, &[1]);
     let silent = acquire(&notes, &name, None).await.expect("a free lock");
-    assert!(timeout(Duration::from_secs(12), silent.keep()).await.is_err());
+    assert_eq!(silent.during(sleep(Duration::from_secs(12))).await, Ok(()));
 
     let begin = Instant::now();
     let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
     assert!(begin.elapsed() >= SILENCE && begin.elapsed() < SILENCE + BEAT, "{:?}", begin.elapsed());
-    let other = timeout(BEAT * 2, silent.keep()).await.expect("it is noticed").expect("there is a holder");
+    let other = silent.during(sleep(BEAT * 2)).await.expect_err("it is noticed").expect("there is a holder");
     assert_eq!(other.nonce, next.owner.nonce);
     silent.release().await;
-    assert!(board.0.borrow().contains_key("kerek-lock-shop"), "it is not its own to give back");
+    assert!(board.notes().contains_key("kerek-lock-shop"), "it is not its own to give back");
     next.release().await;
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +253,7 @@ async fn nobody_waits_for_a_process_that_is_gone() {
     let lock = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     lock.release().await;
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +272,7 @@ async fn waiting_can_be_interrupted() {
     let held = holder(&notes, &name).await.expect("a holder");
     assert_eq!(held, Some(first.owner.clone()), "who waited takes nothing away from who works");
     first.release().await;
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,13 +281,13 @@ async fn a_lock_can_be_removed_by_hand() {
     let notes = Slow::new(&board, &[1]);
     assert_eq!(remove(&notes, &name).await.expect("nothing to remove"), None);
     let lock = acquire(&notes, &name, None).await.expect("a free lock");
-    assert!(timeout(BEAT * 3, lock.keep()).await.is_err());
+    assert_eq!(lock.during(sleep(BEAT * 3)).await, Ok(()));
     assert_eq!(holder(&notes, &name).await.expect("a holder"), Some(lock.owner.clone()));
     assert_eq!(remove(&notes, &name).await.expect("a lock"), Some(lock.owner.clone()));
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
-    assert_eq!(timeout(BEAT * 2, lock.keep()).await.expect("it is noticed"), None);
+    assert_eq!(*board.notes(), BTreeMap::new());
+    assert_eq!(lock.during(sleep(BEAT * 2)).await, Err(None));
     lock.release().await;
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 /// It had no time for a beat yet.
@@ -233,38 +300,32 @@ async fn one_that_was_stopped_for_a_while_takes_nothing_away() {
     stopped.release().await;
     assert_eq!(holder(&notes, &name).await.expect("a holder"), Some(next.owner.clone()));
     next.release().await;
-    assert_eq!(*board.0.borrow(), BTreeMap::new());
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
-/// A run: when it comes, how slow each of its calls is, and after how long it dies.
+/// A run: when it comes, for how long it works, how slow each of its calls is, and after how long it dies.
 #[derive(Clone, Debug)]
 struct Visitor {
     comes: u64,
+    works: u64,
     delays: Vec<u64>,
     dies: Option<u64>,
 }
 
 fn visitor() -> impl Strategy<Value = Visitor> {
     let delays = prop::collection::vec(0_u64..800, 1..12);
-    (0_u64..30_000, delays, prop::option::of(0_u64..40_000)).prop_map(|(comes, delays, dies)| Visitor {
-        comes,
-        delays,
-        dies,
-    })
+    (0_u64..30_000, 0_u64..20_000, delays, prop::option::of(0_u64..40_000))
+        .prop_map(|(comes, works, delays, dies)| Visitor { comes, works, delays, dies })
 }
 
-/// Comes, works for 7 s if it gets the lock, and goes. `working` are those at work.
+/// Comes, works for a while if it gets the lock, and goes. `working` are those at work.
 async fn visit(board: &Rc<Board>, name: &ProjectName, visitor: &Visitor, working: &RefCell<u32>) {
     let notes = Slow::new(board, &visitor.delays);
     let stay = async {
         sleep(Duration::from_millis(visitor.comes)).await;
         let Ok(lock) = acquire(&notes, name, Some(Duration::from_secs(600))).await else { return };
         let at_work = AtWork::begin(working);
-        tokio::select! {
-            biased;
-            _ = lock.keep() => panic!("the lock was lost"),
-            () = sleep(Duration::from_secs(7)) => {}
-        }
+        lock.during(sleep(Duration::from_millis(visitor.works))).await.expect("nobody takes the lock");
         drop(at_work);
         lock.release().await;
     };
@@ -299,8 +360,10 @@ proptest! {
             let (board, name, working) = (Rc::new(Board::default()), project(), RefCell::new(0));
             let visits = visitors.iter().map(|visitor| visit(&board, &name, visitor, &working));
             futures_util::future::join_all(visits).await;
+            // Until all has been carried out that was sent.
+            sleep(Duration::from_secs(60)).await;
             if visitors.iter().all(|visitor| visitor.dies.is_none()) {
-                assert_eq!(*board.0.borrow(), BTreeMap::new());
+                assert_eq!(*board.notes(), BTreeMap::new());
             }
         });
     }
