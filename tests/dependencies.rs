@@ -72,6 +72,25 @@ fn nothing_starts_before_its_conditions_hold() {
     assert_contains(&output.stdout, "Nothing to do");
 }
 
+/// Its image serves elsewhere, and has a healthcheck for that.
+#[test]
+fn a_job_is_not_asked_for_its_health() {
+    let healthcheck = "  job:\n    healthcheck: {test: 'false', interval: 1s, start_interval: 100ms, retries: 1}\n";
+    let mut project = Project::new("unhealthy-job", &ORDERED.replace("  job:\n", healthcheck));
+    project.write("log", "");
+    // By then, it is unhealthy.
+    project.set("WORK", "5");
+    for version in ["v0", "v1"] {
+        project.set("VERSION", version);
+        project.kerek(&["deploy", "--wait"]).success();
+        let log = take_log(&project);
+        assert_eq!(log.iter().filter(|line| line.starts_with("job")).collect::<Vec<_>>(), [&format!("job-{version}")]);
+        assert_eq!(log.last(), Some(&format!("web-{version}")), "{log:?}");
+    }
+    let output = project.kerek(&["deploy", "--dry-run"]).success();
+    assert_contains(&output.stdout, "Nothing to do");
+}
+
 #[test]
 fn a_failing_job_leaves_its_dependents_alone() {
     for work in ["1", "7"] {

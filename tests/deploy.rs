@@ -301,6 +301,7 @@ fn a_hand_scaled_service_keeps_its_size() {
 services:
   web:
     image: kerek-test-app
+    networks: {default: {aliases: ["${ALIAS:-web}"]}}
     environment: {VERSION: "${VERSION:-v0}"}
     healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
 "#;
@@ -309,6 +310,89 @@ services:
     project.set("VERSION", "v1");
     project.kerek(&["deploy"]).success();
     assert_serves(&project, "v1", 3);
+
+    // Names that the old ones do not have make no difference.
+    project.set("ALIAS", "www");
+    project.set("VERSION", "v2");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v2", 3);
+    assert_settled(&project);
+}
+
+/// A healthcheck may be wrong, while what it is about serves.
+#[test]
+fn what_was_unhealthy_runs_again() {
+    let compose = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}", HEALTH: bad}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, retries: 1}
+"#;
+    let mut project = Project::new("unwell", compose);
+    // Until it is unhealthy.
+    project.compose(&["up", "--detach", "--wait"]).exits(1);
+    let before = project.service("web");
+    project.set("VERSION", "v1");
+    let output = project.kerek(&["deploy"]).exits(4);
+    let after = project.service("web");
+    assert_eq!(ids(&after), ids(&before));
+    assert_eq!(after[0].state, "running");
+    assert!(after[0].is_known_as("web"), "{after:?}");
+    assert_contains(&output.stderr, &format!("Nothing healthy serves web now; there is {}.", after[0].name));
+}
+
+/// What is put back has the names it had, not those that only its successor was to have.
+#[test]
+fn names_do_not_move_to_what_is_put_back() {
+    let compose = r#"
+services:
+  blue: {image: kerek-test-app, networks: {default: {aliases: [live]}}}
+  green:
+    image: kerek-test-app
+    environment: {HEALTH: "${HEALTH:-ok}"}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, retries: 1}
+"#;
+    let mut project = Project::new("live", compose);
+    project.kerek(&["deploy"]).success();
+    let switched = compose.replace(", networks: {default: {aliases: [live]}}", "");
+    project.write("compose.yaml", &format!("{switched}    networks: {{default: {{aliases: [live]}}}}\n"));
+    project.set("HEALTH", "bad");
+    // The other one has its turn first; it is to lose the name, and does.
+    project.kerek(&["deploy", "green"]).exits(4);
+    let [green] = &project.service("green")[..] else { panic!("there should be one") };
+    assert!(green.is_known_as("green") && !green.is_known_as("live"), "{green:?}");
+    let [blue] = &project.service("blue")[..] else { panic!("there should be one") };
+    assert!(blue.is_known_as("live"), "{blue:?}");
+}
+
+/// An engine gives it when it creates a container, and another one when it connects it anew.
+#[test]
+fn a_mac_address_of_its_own_stays() {
+    let compose = r#"
+services:
+  web:
+    image: kerek-test-app
+    environment: {VERSION: "${VERSION:-v0}"}
+    networks: {default: {mac_address: "02:42:ac:11:77:03"}}
+    deploy: {update_config: {order: "${ORDER:-stop-first}"}}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+"#;
+    for order in ["stop-first", "start-first"] {
+        let mut project = Project::new("mac", compose);
+        project.set("ORDER", order);
+        project.kerek(&["deploy"]).success();
+        project.set("ORDER", "stop-first");
+        for version in ["v0", "v1"] {
+            project.set("VERSION", version);
+            project.kerek(&["deploy"]).success();
+            let id = &project.service("web")[0].id;
+            let format = "{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}";
+            let output = project.docker(&["inspect", "--format", format, id]).success();
+            assert_eq!(output.stdout.trim(), "02:42:ac:11:77:03", "{order}, {version}");
+        }
+        assert_settled(&project);
+    }
 }
 
 #[test]

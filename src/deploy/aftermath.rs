@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep};
 
-use super::condition::{has_completed, is_serving};
+use super::condition::{has_completed, is_running, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
@@ -129,14 +129,17 @@ pub(super) async fn explain<E: Engine>(
 
 /// What serves now, in a sentence.
 fn stand(part: &ServicePlan, containers: &[Container]) -> String {
-    let mut serving: Vec<_> = containers
-        .iter()
-        .filter(|container| !container.one_off && container.service == part.service && is_serving(container))
-        .collect();
-    serving.sort_by_key(|container| (container.number, &container.name));
-    let (new, old): (Vec<_>, Vec<_>) = serving.into_iter().partition(|container| is_new(part, container));
+    let ours = containers.iter().filter(|container| !container.one_off && container.service == part.service);
+    let mut ours: Vec<_> = ours.collect();
+    ours.sort_by_key(|container| (container.number, &container.name));
+    let serving = ours.iter().copied().filter(|container| is_serving(container));
+    let (new, old): (Vec<_>, Vec<_>) = serving.partition(|container| is_new(part, container));
     let service = &part.service;
     if new.is_empty() && old.is_empty() {
+        let unwell: Vec<_> = ours.iter().filter(|it| is_running(it)).map(|it| it.name.as_str()).collect();
+        if !unwell.is_empty() {
+            return format!("Nothing healthy serves {service} now; there is {}.", unwell.join(", "));
+        }
         return format!("Nothing serves {service} now.");
     }
     let mut sentence = format!("Now {service} is served by ");

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::plan::{Options, Reason};
-use crate::compose::Service;
+use crate::compose::{Project, Service};
 use crate::engine::{Container, Health, State};
+use crate::names::ServiceName;
 
 /// A service's containers by what can be made of them, each group in order of number.
 pub(super) struct Sorted<'a> {
@@ -130,6 +131,11 @@ fn is_sick(container: &Container) -> bool {
     }
 }
 
+/// Whether it is at work, however unwell it is said to be: a healthcheck may be wrong.
+pub(super) fn is_running(container: &Container) -> bool {
+    matches!(container.state, State::Running | State::Restarting)
+}
+
 /// Whether it does the service's work, as far as anyone can tell.
 pub(crate) fn is_serving(container: &Container) -> bool {
     container.state == State::Running && !is_sick(container)
@@ -142,6 +148,15 @@ pub(super) fn has_completed(container: &Container) -> bool {
         && container.restart_policy.can_complete()
         && container.healthcheck.is_none()
         && !container.publishes_ports
+}
+
+/// Takes the health from containers whose work others wait for: they often have the healthcheck of an image that serves
+/// elsewhere, and none is ever healthy that way.
+pub(super) fn disregard_health(project: &Project, containers: &mut [Container]) {
+    let works = |container: &Container| project.services.get(&container.service).is_some_and(|it| it.must_complete);
+    for container in containers.iter_mut().filter(|container| works(container)) {
+        (container.health, container.healthcheck) = (None, None);
+    }
 }
 
 /// Whether it is on all networks of the service that matter for its DNS names.
@@ -158,6 +173,12 @@ pub(super) fn is_published(service: &Service, container: &Container) -> bool {
                 .get(network)
                 .is_some_and(|attachment| names.iter().all(|name| attachment.aliases.contains(name)))
         })
+}
+
+/// Whether a service's name leads to a container, whatever other names the files give by now.
+pub(super) fn is_found(service: &ServiceName, container: &Container) -> bool {
+    !can_be_steered(container)
+        || container.networks.values().any(|it| it.aliases.iter().any(|alias| alias == service.as_str()))
 }
 
 /// Whether a container can leave and join DNS names without harm: connections through published ports would be cut, and

@@ -18,7 +18,7 @@ use super::evidence::{self, Culprit};
 use super::hooks::Runner;
 use super::naming;
 use super::pre_start::Launch;
-use super::ready::{self, FOREVER, Fit, SETTLE, Unready};
+use super::ready::{self, Expectation, FOREVER, Fit, SETTLE, Unready};
 use super::traffic::{self, Attachments};
 use super::watch::Hub;
 use super::witness::Witness;
@@ -257,8 +257,9 @@ impl<E: Engine> Exchange<'_, E> {
             self.step(incoming, Step::Watched { remaining });
         }
         let events = context.hub.subscribe(&incoming.container.id);
+        let until = (since + window, self.works());
         let watched = tokio::select! {
-            watched = ready::watch(context.engine, &incoming.container, events, since + window, context.cancel) => watched,
+            watched = ready::watch(context.engine, &incoming.container, events, until, context.cancel) => watched,
             () = enough.cancelled() => return Ok(()),
         };
         let failed = match watched {
@@ -320,12 +321,15 @@ impl<E: Engine> Exchange<'_, E> {
         let id = &member.container.id;
         let context = self.context;
         let healthcheck = member.container.healthcheck.is_some();
-        let service = context.services.get(self.service);
         // Others wait for its work to be done, however long that takes.
-        let works = member.disposable && !healthcheck && service.is_some_and(|service| service.must_complete);
-        let settle = if works { FOREVER } else { self.policy.monitor.unwrap_or(SETTLE) };
+        let awaited = member.disposable && self.works();
+        let settle = if awaited { FOREVER } else { self.policy.monitor.unwrap_or(SETTLE) };
         let limit = ready::deadline(&member.container, context.wait_timeout, settle);
         let events = context.hub.subscribe(id);
+        if !self.steers && member.container.state == State::Created && member.container.networks != member.home {
+            // It is found from its start on, so it is not to be reconnected later.
+            self.publish(member, None).await.map_err(Failed::Undone)?;
+        }
         self.step(member, Step::Starting);
         let started = if member.was_in() {
             Ok(())
@@ -345,9 +349,10 @@ impl<E: Engine> Exchange<'_, E> {
         let begin = Instant::now();
         let ready = async {
             let hooks_took = self.post_start(member, cancel).await?;
-            self.step(member, if works { Step::Working } else { Step::Waiting { healthcheck, deadline: limit } });
-            let times = (settle, limit.saturating_add(hooks_took));
-            ready::wait(context.engine, &member.container, events, begin, times, cancel).await
+            self.step(member, if awaited { Step::Working } else { Step::Waiting { healthcheck, deadline: limit } });
+            let deadline = limit.saturating_add(hooks_took);
+            let expected = Expectation { settle, deadline, works: self.works() };
+            ready::wait(context.engine, &member.container, events, begin, expected, cancel).await
         };
         let seen = match ready.await {
             Ok(Fit::Ready(seen)) => seen,
@@ -367,6 +372,11 @@ impl<E: Engine> Exchange<'_, E> {
             self.publish(member, Some(*seen)).await.map_err(Failed::Undone)?;
         }
         Ok(Some(begin))
+    }
+
+    /// Whether the service's containers are there to do some work that others wait for.
+    fn works(&self) -> bool {
+        self.context.services.get(self.service).is_some_and(|service| service.must_complete)
     }
 
     /// Gives a container the name that the files give to the only container of its service, before it starts: it may need
@@ -525,6 +535,9 @@ impl<E: Engine> Exchange<'_, E> {
 
     /// Starts a container that was stopped, so that it serves as it did before.
     async fn bring_back(&self, member: &Member) -> Result<(), Failed> {
+        if !is_serving(&member.container) && is_active(&member.container) {
+            return self.bring_back_unwell(member).await;
+        }
         // Whoever interrupts wants to leave, but not without this.
         match self.bring_in(member, &Cancel::new()).await {
             Ok(_) => Ok(()),
@@ -542,6 +555,21 @@ impl<E: Engine> Exchange<'_, E> {
             Err(Failed::Undone(error)) => Err(Failed::Unfinished(error)),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// Starts a container that ran but was not healthy. Nobody waits for it to become better than it was.
+    async fn bring_back_unwell(&self, member: &Member) -> Result<(), Failed> {
+        let started = {
+            let _others_may_start = self.context.addresses.read().await;
+            self.context.engine.start(&member.container.id).await
+        };
+        started.map_err(Failed::Unfinished)?;
+        match self.post_start(member, &Cancel::new()).await {
+            Ok(_) | Err(Unready::Cancelled) => {}
+            Err(Unready::Unfit(reason)) => self.warn(&format!("{}: {reason}", member.container.name)),
+            Err(Unready::Engine(error)) => self.warn(&error.to_string()),
+        }
+        self.publish(member, None).await.map_err(Failed::Unfinished)
     }
 
     /// Says why a container is not fit, if that is what has failed, with the evidence.

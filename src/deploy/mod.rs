@@ -28,6 +28,7 @@ mod prepare;
 mod ready;
 mod rehearsal;
 pub mod releases;
+mod replicas;
 mod roll;
 mod succession;
 mod traffic;
@@ -235,7 +236,7 @@ async fn observe<E: Engine, C: Compose>(
         tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(Failure::from)
     };
     let joins = loaded.project.services.values().any(|service| !service.joins.is_empty());
-    let (hashes, (containers, mut missing)) = if joins {
+    let (hashes, (mut containers, mut missing)) = if joins {
         let (containers, missing) = look.await?;
         (compose.hashes(&loaded, &representatives(&loaded, &containers)).await?, (containers, missing))
     } else {
@@ -254,6 +255,7 @@ async fn observe<E: Engine, C: Compose>(
             service.config_hash = hash;
         }
     }
+    condition::disregard_health(&loaded.project, &mut containers);
     Ok((loaded.project, containers, missing))
 }
 
@@ -397,6 +399,12 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         before: &[Container],
         mut plan: Plan,
     ) -> Result<(Plan, Vec<Container>), Failure> {
+        // Where the files do not say how many, it is by what there is now, whatever is there in the meantime.
+        for part in &plan.services {
+            if let Some(service) = project.services.get_mut(&part.service) {
+                service.replicas.get_or_insert(u32::try_from(part.replicas()).unwrap_or(u32::MAX));
+            }
+        }
         let mut containers = before.to_vec();
         let mut round = 1;
         loop {
@@ -414,6 +422,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
                 self.compose.create(creation).await?;
             }
             containers = self.engine.containers(&project.name).await?;
+            condition::disregard_health(&project, &mut containers);
             pre_start::sweep(self.engine, before, &containers).await?;
             self.check_cancel()?;
             // What Compose labels new containers with is the last word on what their configuration is.
@@ -424,6 +433,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         }
         let settled = succession::settle(self.engine, &project, &mut plan, &mut containers, self.options).await;
         settled?;
+        condition::disregard_health(&project, &mut containers);
         files::copy_in(self.engine, &project, &plan, &containers).await?;
         prepare::hide(self.engine, &plan, &containers).await?;
         Ok((plan, containers))

@@ -84,6 +84,12 @@ fn may_be_called(container: &Container, name: &str, service: &ServiceName) -> bo
     matches!(parts, Some((rest, Ok(number))) if rest.ends_with(service.as_str()) && number <= container.number)
 }
 
+/// Whether a container has another name than the one that Compose has given it, by its number.
+pub(super) fn has_been_named(container: &Container) -> bool {
+    let number = container.name.rsplit_once(['-', '_']).map(|(_, number)| number);
+    number != Some(container.number.to_string().as_str())
+}
+
 /// Takes containers for what they are about to be: Compose has created them without the fixed name of their service,
 /// which another container has, and so with another config hash.
 pub(super) fn claim(project: &Project, before: &[Container], containers: &mut [Container]) {

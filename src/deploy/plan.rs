@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::{Sorted, is_published, is_serving};
+use super::condition::{Sorted, is_serving};
 use super::dependents;
+use super::replicas;
+use super::traffic;
 use super::volumes;
 use crate::compose::policy::{Drain, UpdatePolicy};
 use crate::compose::{Exclusive, Order, Project, Service, order};
@@ -91,6 +93,8 @@ pub struct ServicePlan {
     pub steers: bool,
     /// Whether an earlier run was cut off after it had stopped an old container, so that too few serve now.
     pub interrupted: bool,
+    /// Whether nothing is known to serve, so that what runs, however unwell, is all there is.
+    pub unserved: bool,
     /// Whether its containers are known to end when their work is done.
     pub may_complete: bool,
     /// Paths of anonymous volumes that a container which still serves and its successor have in common for a while.
@@ -258,6 +262,13 @@ impl ServicePlan {
         self.slots.is_empty() && self.discarded.is_empty()
     }
 
+    /// The number of replicas it comes to.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        let stays = |slot: &&Slot| slot.successor().is_some() || matches!(slot, Slot::Restart(_));
+        self.kept.len() + self.slots.iter().filter(stays).count()
+    }
+
     /// How many containers Compose is to create.
     #[must_use]
     pub fn creations(&self) -> usize {
@@ -332,10 +343,11 @@ fn plan_service(
     containers: &[&Container],
     options: &Options,
 ) -> Result<ServicePlan, Refusal> {
-    let wanted = wanted(service, containers);
+    let wanted = replicas::wanted(service, containers);
     let serving = containers.iter().filter(|container| is_serving(container)).count();
-    let steers = service.update.order == Order::StartFirst
+    let some_serve_on = service.update.order == Order::StartFirst
         || service.update.parallelism.is_some_and(|parallelism| parallelism < wanted.max(serving));
+    let steers = some_serve_on && !traffic::is_pinned(service);
     let sorted = Sorted::sort(service, containers, options, steers);
     let unproven = sorted.unfinished.iter().filter(|container| is_serving(container)).count();
     let mut reasons = sorted.reasons(service, options);
@@ -356,6 +368,7 @@ fn plan_service(
         steers,
         may_complete: service.may_complete,
         interrupted: serving - unproven < wanted && is_half_way(service, containers),
+        unserved: serving == 0,
         shared_volumes: BTreeSet::new(),
         kept,
         discarded,
@@ -434,20 +447,6 @@ fn fates(service: &Service, mut sorted: Sorted<'_>, wanted: usize) -> Fates {
     Fates { kept: ids(sorted.good), discarded: ids(sorted.discarded), slots }
 }
 
-/// The number of replicas wanted. Where the files do not say, a number that was chosen by hand
-/// (`compose up --scale`) stays: as many as there are of the most frequent kind, since in the middle of an update
-/// there may be old and new ones.
-fn wanted(service: &Service, containers: &[&Container]) -> usize {
-    if let Some(replicas) = service.replicas {
-        return usize::try_from(replicas).unwrap_or(usize::MAX);
-    }
-    let mut counts = BTreeMap::<_, usize>::new();
-    for container in containers.iter().filter(|container| is_serving(container) && is_published(service, container)) {
-        *counts.entry((&container.config_hash, &container.image)).or_default() += 1;
-    }
-    counts.into_values().max().unwrap_or(1).max(1)
-}
-
 /// The order in which outdated containers are given successors: first those that serve, then those that could be
 /// started again, then those that have proven to be bad.
 fn restorability<'a>(service: &Service, container: &'a Container) -> (bool, bool, u32, &'a ContainerId) {
@@ -503,6 +502,7 @@ impl ServicePlan {
             aliases: BTreeMap::new(),
             steers: true,
             interrupted: false,
+            unserved: false,
             may_complete: false,
             shared_volumes: BTreeSet::new(),
             kept: Vec::new(),

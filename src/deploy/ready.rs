@@ -81,6 +81,17 @@ pub(super) fn deadline(container: &Container, asked: Option<Duration>, settle: D
     })
 }
 
+/// What is expected of a container that was started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expectation {
+    /// How long it has to run where it has no healthcheck.
+    pub(super) settle: Duration,
+    /// How long it may take.
+    pub(super) deadline: Duration,
+    /// Whether it is there to do some work and end, so that its health says nothing.
+    pub(super) works: bool,
+}
+
 /// How waiting ended with a fit container.
 #[derive(Debug)]
 pub(super) enum Fit {
@@ -96,13 +107,13 @@ pub(super) async fn wait<E: Engine>(
     before: &Container,
     mut events: Subscription,
     since: Instant,
-    (settle, deadline): (Duration, Duration),
+    Expectation { settle, deadline, works }: Expectation,
     cancel: &Cancel,
 ) -> Result<Fit, Unready> {
     let end = since + deadline;
     loop {
         events.catch_up();
-        let container = look(engine, before).await?;
+        let container = look(engine, before, works).await?;
         match judge(&container, former_restarts(before), since.elapsed(), settle) {
             Verdict::Ready => return Ok(Fit::Ready(Box::new(container))),
             Verdict::Completed => return Ok(Fit::Completed),
@@ -127,16 +138,16 @@ pub(super) async fn wait<E: Engine>(
 }
 
 /// Watches a container that was ready, as last observed before its start, until a time: does it stay fit (`false`), or
-/// complete (`true`)? It is looked at once in any case.
+/// complete (`true`)? It is looked at once in any case; its health says nothing if it is there to do some work.
 pub(super) async fn watch<E: Engine>(
     engine: &E,
     before: &Container,
     mut events: Subscription,
-    end: Instant,
+    (end, works): (Instant, bool),
     cancel: &Cancel,
 ) -> Result<bool, Unready> {
     loop {
-        match judge(&look(engine, before).await?, former_restarts(before), Duration::ZERO, FOREVER) {
+        match judge(&look(engine, before, works).await?, former_restarts(before), Duration::ZERO, FOREVER) {
             Verdict::Completed => return Ok(true),
             Verdict::Failed(reason) => return Err(Unready::Unfit(reason)),
             Verdict::Ready | Verdict::Waiting => {}
@@ -153,9 +164,13 @@ pub(super) async fn watch<E: Engine>(
     }
 }
 
-async fn look<E: Engine>(engine: &E, before: &Container) -> Result<Container, Unready> {
+async fn look<E: Engine>(engine: &E, before: &Container, works: bool) -> Result<Container, Unready> {
     let container = engine.container(&before.id).await.map_err(Unready::Engine)?;
-    container.ok_or_else(|| Unready::Unfit("was removed by someone else".into()))
+    let mut container = container.ok_or_else(|| Unready::Unfit("was removed by someone else".into()))?;
+    if works {
+        (container.health, container.healthcheck) = (None, None);
+    }
+    Ok(container)
 }
 
 /// How often the engine had restarted a container before: one that runs already may have had a bad day long ago.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::compose::Service;
 use crate::compose::policy::Drain;
 use crate::engine::{self, Attachment, Container, Engine, State};
 use crate::names::{ContainerId, NetworkName};
@@ -60,6 +61,12 @@ pub(super) fn published(
     attachments
 }
 
+/// Whether a service's containers are to stay as they are connected: engines give a MAC address that the files have chosen
+/// when they create a container, and another one when it is connected anew (measured).
+pub(super) fn is_pinned(service: &Service) -> bool {
+    service.exclusive.iter().any(|exclusive| exclusive.key.ends_with("mac_address"))
+}
+
 /// The attachments with which no name but the container's own leads to it.
 pub(super) fn withdrawn(container: &Container) -> Attachments {
     let mut attachments = container.networks.clone();
@@ -93,7 +100,7 @@ pub(super) async fn reconnect<E: Engine>(
         attachment.hardware_address.clone_from(&now.hardware_address);
         let holders = if is_known { hold(engine, network, &now.address).await } else { Vec::new() };
         let reconnected = async {
-            engine.disconnect(id, network).await?;
+            disconnect(engine, id, network).await?;
             connect(engine, id, network, &attachment).await
         };
         let reconnected = reconnected.await;
@@ -122,6 +129,17 @@ async fn hold<E: Engine>(engine: &E, network: &NetworkName, address: &str) -> Ve
 fn same_names(one: &Attachment, other: &Attachment) -> bool {
     let names = |attachment: &Attachment| attachment.aliases.iter().cloned().collect::<BTreeSet<_>>();
     names(one) == names(other)
+}
+
+/// Disconnects. An attempt that fails may have been carried out all the same, and then it is time to connect.
+async fn disconnect<E: Engine>(engine: &E, id: &ContainerId, network: &NetworkName) -> engine::Result<()> {
+    let Err(error) = engine.disconnect(id, network).await else {
+        return Ok(());
+    };
+    match engine.container(id).await? {
+        Some(container) if container.networks.contains_key(network) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Connects, and makes as sure as can be that the container does not stay cut off: when an attempt fails, the engine is

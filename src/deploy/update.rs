@@ -12,13 +12,13 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::condition::{has_completed, is_serving};
+use super::condition::{has_completed, is_found, is_running, is_serving};
 use super::exchange::{Context, Exchange, Failed, Member};
 use super::plan::{ServicePlan, Slot, Successor};
 use super::roll::Broken;
 use super::{naming, traffic};
 use crate::compose::policy::{FailureAction, UpdatePolicy};
-use crate::engine::{self, Container, Engine};
+use crate::engine::{self, Container, Engine, State};
 use crate::names::ContainerId;
 use crate::report::{Event, Step};
 
@@ -38,10 +38,12 @@ impl<'a, E: Engine> Update<'a, E> {
         containers: &BTreeMap<&ContainerId, &Container>,
     ) -> Self {
         let begin = Instant::now();
-        let fixed = context.services.get(&plan.service).and_then(naming::fixed);
+        let service = context.services.get(&plan.service);
+        let fixed = service.and_then(naming::fixed);
+        let pinned = service.is_some_and(traffic::is_pinned);
         let names = naming::assign(plan, fixed, containers);
         let pairs: Vec<_> =
-            plan.slots.iter().map(|slot| pair(plan, slot, containers, &names, fixed.is_some())).collect();
+            plan.slots.iter().map(|slot| pair(plan, slot, containers, &names, (fixed.is_some(), pinned))).collect();
         context.reporter.report(&Event::ServiceBegun {
             service: &plan.service,
             slots: pairs.len(),
@@ -298,7 +300,7 @@ async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, fini
 
 /// A container that was created when it was observed and has been brought in since.
 fn as_running(mut member: Member) -> Member {
-    member.container.state = engine::State::Running;
+    member.container.state = State::Running;
     member.container.networks.clone_from(&member.home);
     // Should what it makes room for turn out to be worse, it serves again, for which it has to be started again.
     member.restores = true;
@@ -336,7 +338,7 @@ fn pair(
     slot: &Slot,
     containers: &BTreeMap<&ContainerId, &Container>,
     names: &BTreeMap<ContainerId, String>,
-    fixed: bool,
+    (fixed, pinned): (bool, bool),
 ) -> Pair {
     let outgoing: Option<&Container> = slot.old().and_then(|id| containers.get(id).copied());
     let restarted: Option<&Container> = match slot {
@@ -347,15 +349,22 @@ fn pair(
     let may_complete = plan.may_complete || !outgoing.is_some_and(is_serving);
     // Work that an old version has done is not done again because a new one cannot do its own.
     let is_done = |container: &Container| plan.may_complete && has_completed(container);
+    // A healthcheck may be wrong.
+    let serves = |container: &Container| is_serving(container) || plan.unserved && is_running(container);
     let member = |container: &Container, incoming: bool| Member {
         container: container.clone(),
-        home: traffic::published(container, &plan.aliases, names.get(&container.id).map(String::as_str)),
+        home: if !pinned && (incoming || !is_found(&plan.service, container)) {
+            traffic::published(container, &plan.aliases, names.get(&container.id).map(String::as_str))
+        } else {
+            // An old one: the files may have given it names that it has never had, and that are another one's.
+            container.networks.clone()
+        },
         name: if incoming { names.get(&container.id).cloned() } else { Some(naming::proper(container, None)) },
         // One that makes room for its own successor does so when that is ready for it.
         yields: fixed && matches!(slot, Slot::Remove(_)) && names.values().any(|name| *name == container.name),
-        restores: !incoming && (is_serving(container) || plan.interrupted && !is_done(container)),
+        restores: !incoming && (serves(container) || plan.interrupted && !is_done(container)),
         disposable: incoming,
-        blank: incoming && container.state == engine::State::Created,
+        blank: incoming && container.state == State::Created,
         may_complete,
     };
     Pair {

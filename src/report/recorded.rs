@@ -43,6 +43,7 @@ pub(super) fn service(name: &str) -> ServicePlan {
         aliases: std::collections::BTreeMap::new(),
         steers: true,
         interrupted: false,
+        unserved: false,
         may_complete: false,
         shared_volumes: std::collections::BTreeSet::new(),
         kept: Vec::new(),

@@ -7,7 +7,7 @@ use super::trial::{Lawful, Trial};
 use crate::compose::Order;
 use crate::compose::policy::FailureAction;
 use crate::engine::RestartPolicy;
-use crate::engine::fake::{Behaviour, Process};
+use crate::engine::fake::{Behaviour, Phase, Process, Record};
 use crate::error::Kind;
 
 /// What is bad about a version.
@@ -152,6 +152,30 @@ async fn continuing_tries_all_replicas() -> Lawful<()> {
         let replaced = if action == FailureAction::Continue { 2 } else { 0 };
         trial.demand(ran.invariants.replaced(&trial.world).len() == replaced, &format!("replaces {replaced}"))?;
         trial.converge(&scenario.new.at("v3")).await?;
+    }
+    Ok(())
+}
+
+/// A healthcheck may be wrong, while what it is about serves.
+#[tokio::test(start_paused = true)]
+async fn what_was_unwell_runs_again() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        for replicas in [1, 3] {
+            let part = Part::new("web").order(order).replicas(replicas).behaving([Behaviour::unhealthy(seconds(2))]);
+            let old = Wish::new([part.clone()]);
+            let old_ones = old.deployed();
+            let scenario = Scenario::update("unwell, and no better", old, Wish::new([part.version("v2")]));
+            let mut trial = Trial::new(&scenario);
+            let ran = trial.run(&scenario.new, None).await?;
+            trial.demand(ran.kind() == Some(Kind::RolledBack), "a version that is no better is bad")?;
+            let mut ours = old_ones.iter();
+            let runs = |record: &Record| {
+                let records = trial.world.records();
+                matches!(records.get(&record.container.id).map(|it| it.phase), Some(Phase::Started(_)))
+            };
+            trial.demand(ours.all(runs), "what ran before runs again")?;
+            trial.converge(&scenario.new.at("v3")).await?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::compose::order::{self, Dependency};
 use crate::compose::policy::{Drain, FailureAction};
 use crate::deploy::plan::{Options, Plan, Slot, Successor, plan};
 use crate::engine::fake::{Behaviour, Fault, FaultKind, News, Phase, Process, Record, World};
-use crate::engine::{Container, RestartPolicy};
+use crate::engine::{Container, RestartPolicy, State};
 use crate::names::ContainerId;
 
 /// The versions that containers may be of; the second one is deployed.
@@ -205,6 +205,10 @@ impl ContainerDraft {
             Condition::JustStarted => record.phase(Phase::started_ago(seconds(1))),
             Condition::Stopped => record.phase(Phase::Stopped),
             Condition::Failed => record.behaviour(Behaviour::exits(seconds(1), 1)).phase(started),
+            // What a healthcheck says of work means nothing.
+            Condition::Unhealthy | Condition::CrashLooping if wish.project.services[&name].must_complete => {
+                record.behaviour(Behaviour::exits(seconds(1), 1)).phase(started)
+            }
             Condition::Unhealthy => record.behaviour(Behaviour::unhealthy(seconds(1))).phase(started),
             // Without a healthcheck, nobody could tell at a glance.
             Condition::CrashLooping => {
@@ -410,10 +414,13 @@ proptest! {
         block_on(async {
             let mut trial = Trial::new(&scenario);
             let mut bad = scenario.new.clone();
-            for make in bad.makes.values_mut() {
+            for (name, make) in &mut bad.makes {
                 make.behaviours.truncate(1);
                 make.behaviours = make.behaviours.repeat(good);
-                make.behaviours.push(badness.behaviour);
+                // Work that never ends is waited for for ever, whatever a healthcheck says of it.
+                let never_ends = matches!(badness.behaviour.after(seconds(10_000)), (State::Running, Some(_), 0));
+                let is_awaited = bad.project.services[name].must_complete;
+                make.behaviours.push(if is_awaited && never_ends { Behaviour::exits(seconds(2), 1) } else { badness.behaviour });
                 make.restart_policy = badness.restart;
             }
             trial.run(&bad, None).await?;

@@ -17,7 +17,9 @@ use crate::names::{ContainerId, ProjectName, ServiceName};
 #[derive(Clone, Debug)]
 pub(super) struct Invariants {
     project: ProjectName,
-    /// What there was when the run began.
+    /// When the run began.
+    began: Duration,
+    /// What there was then.
     known: BTreeMap<ContainerId, Record>,
     /// The considered services.
     terms: BTreeMap<ServiceName, Terms>,
@@ -40,8 +42,10 @@ enum Toll {
 #[derive(Clone, Debug)]
 struct Terms {
     service: Service,
-    /// The number of containers it is to have.
+    /// The number of containers it is to have, at least.
     wanted: usize,
+    /// Whether that is the very number.
+    exact: bool,
     /// The containers that served when the run began, as they were.
     served: Vec<Record>,
 }
@@ -63,11 +67,12 @@ impl Invariants {
                     .filter(|record| record.is_ready(now) && is_published(record, &service))
                     .map(|record| (*record).clone())
                     .collect();
-                let wanted = wanted(&service, &containers, now);
-                (name, Terms { service, wanted, served })
+                let said = service.replicas.or(wish.makes[&name].scaled).map(|number| number as usize);
+                let wanted = said.unwrap_or_else(|| least(&service, &containers, now));
+                (name, Terms { service, wanted, exact: said.is_some(), served })
             })
             .collect();
-        Self { project: wish.project.name.clone(), known, terms, cancel }
+        Self { project: wish.project.name.clone(), began: now, known, terms, cancel }
     }
 
     /// What is wrong if the run says that it has come to its good end.
@@ -77,7 +82,7 @@ impl Invariants {
         let mut problems = Vec::new();
         for (name, terms) in &self.terms {
             let containers: Vec<_> = records.values().filter(|record| is_of(record, &self.project, name)).collect();
-            if containers.len() != terms.wanted {
+            if containers.len() < terms.wanted || terms.exact && containers.len() > terms.wanted {
                 problems.push(format!("{name} has {} containers instead of {}", containers.len(), terms.wanted));
             }
             for record in containers {
@@ -91,9 +96,10 @@ impl Invariants {
                 if done && terms.service.may_complete {
                     continue;
                 }
-                // A container that was there before may still be about to become healthy.
-                let time = if self.known.contains_key(id) { now + Duration::from_secs(10_000) } else { now };
-                if !record.is_ready(time) {
+                // Of one that was there before and just starting, nobody could tell.
+                let known = self.known.get(id).map(|record| record.observe(self.began));
+                let is_open = known.is_some_and(|container| container.health == Some(Health::Starting));
+                if !is_open && !record.is_ready(now) {
                     problems.push(format!("{id} is not ready but {:?}, {:?}", container.state, container.health));
                 }
                 if !is_published(record, &terms.service) {
@@ -291,12 +297,9 @@ fn is_published(record: &Record, service: &Service) -> bool {
     })
 }
 
-/// How many containers a service is to have: what the files say, else as many as there are of the most frequent version
-/// in service, at least one.
-fn wanted(service: &Service, containers: &[&Record], now: Duration) -> usize {
-    if let Some(replicas) = service.replicas {
-        return replicas as usize;
-    }
+/// How many containers a service is to have at least: what the files or somebody said, else as many as there are of the
+/// most frequent version in service, at least one.
+fn least(service: &Service, containers: &[&Record], now: Duration) -> usize {
     let mut counts = BTreeMap::<_, usize>::new();
     for record in containers {
         let container = record.observe(now);

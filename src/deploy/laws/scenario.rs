@@ -59,6 +59,8 @@ pub(super) struct Make {
     pub(super) volumes: Vec<&'static str>,
     /// Whether they write to their files themselves.
     pub(super) rewrites: bool,
+    /// How many there are where the files do not say, if somebody has chosen.
+    pub(super) scaled: Option<u32>,
 }
 
 /// A service with its containers.
@@ -207,7 +209,7 @@ impl Wish {
         let world = World::new([]);
         let mut records = Vec::new();
         for (name, service) in &self.project.services {
-            for number in 1..=service.replicas.unwrap_or(1) {
+            for number in 1..=service.replicas.or(self.makes[name].scaled).unwrap_or(1) {
                 let mut record = self.make(name, number, 0, &world);
                 let long_ago = World::BEGIN.saturating_sub(seconds(10_000));
                 for file in copied(service) {
@@ -284,6 +286,7 @@ impl Part {
             publishes_ports: false,
             volumes: Vec::new(),
             rewrites: false,
+            scaled: None,
         };
         Self { name, service, make }.drain(Drain::fixed(seconds(2)))
     }
@@ -305,6 +308,20 @@ impl Part {
 
     pub(super) fn replicas(mut self, replicas: impl Into<Option<u32>>) -> Self {
         self.service.replicas = replicas.into();
+        self
+    }
+
+    /// With so many replicas by hand, of which the files say nothing.
+    pub(super) fn scaled(mut self, number: u32) -> Self {
+        self.make.scaled = Some(number);
+        self.replicas(None)
+    }
+
+    /// With another name on its network.
+    pub(super) fn alias(mut self, name: &str) -> Self {
+        for names in self.service.aliases.values_mut() {
+            names.insert(name.to_owned());
+        }
         self
     }
 

@@ -11,7 +11,7 @@ use crate::compose::Order;
 use crate::compose::order::Condition;
 use crate::compose::policy::{Drain, FailureAction};
 use crate::engine::ErrorKind;
-use crate::engine::fake::{Behaviour, Call, Fault, FaultKind, News, Phase, World};
+use crate::engine::fake::{Behaviour, Call, Fault, FaultKind, News, Phase, Process, World};
 
 /// All that can go wrong with a call.
 pub(super) fn faults(call: &Call) -> Vec<FaultKind> {
@@ -158,7 +158,30 @@ sweeps! {
     with_container_name_and_volume:
         upgrade("1 stop-first, container_name, volume", web().container_name("the-web").volume("/data"));
 
-    scaled_by_hand: upgrade("any start-first", web().start_first().replicas(None));
+    scaled_by_hand: upgrade("any start-first", web().start_first().scaled(1));
+
+    scaled_by_hand_to_three: upgrade("3 by hand, start-first", web().start_first().scaled(3));
+
+    scaled_by_hand_stop_first: upgrade("3 by hand, stop-first", web().scaled(3));
+
+    scaled_by_hand_with_another_name: {
+        let old = Wish::new([web().start_first().scaled(3)]);
+        let new = Wish::new([web().start_first().scaled(3).alias("www").version("v2")]);
+        Scenario::update("3 by hand, start-first, another alias", old, new)
+    };
+
+    scaled_by_hand_and_given_up: {
+        let old = Wish::new([web().scaled(4)]);
+        let [olds, news] = [old.deployed(), old.at("v2").deployed()];
+        let news = news.into_iter().take(2).map(|mut record| {
+            // It has the name of its predecessor.
+            record.container.number += 4;
+            record
+        });
+        let containers: Vec<_> = olds.into_iter().skip(2).chain(news).collect();
+        let new = old.at("v3");
+        Scenario::update("4 by hand, after an update that paused", old, new).from(containers)
+    };
 
     the_very_first: {
         let old = Wish::new([web().replicas(2).start_first(), Part::new("db").behaving([Behaviour::plain()])]);
@@ -189,6 +212,14 @@ sweeps! {
         let old = Wish::new([db, Part::new("job").one_shot(), web, Part::new("alone")]);
         let new = old.at("v2");
         Scenario::update("first deployment in order", old, new).from([])
+    };
+
+    with_a_job_that_is_never_healthy: {
+        let work = Process::Exits { after: seconds(200), code: 0 };
+        let job = Part::new("job").one_shot().behaving([Behaviour::failing_probes(seconds(5), work)]);
+        let old = Wish::new([job, web().awaits("job", Condition::Completed).start_first()]);
+        let new = old.at("v2");
+        Scenario::update("web after a job with the healthcheck of its image", old, new)
     };
 
     dependents_are_restarted: {
@@ -341,4 +372,21 @@ async fn on_the_way_back_stop_first() -> Lawful<()> {
     sweep_bad("bad second, pause, stop-first", web().replicas(2), &MIXED).await?;
     let part = web().replicas(3).on_failure(FailureAction::Rollback);
     sweep_bad("bad second, rollback, stop-first", part, &MIXED).await
+}
+
+/// An engine may carry out what it gives no answer to.
+#[tokio::test(start_paused = true)]
+async fn what_was_disconnected_is_connected() -> Lawful<()> {
+    let scenario = upgrade("1 start-first", web().start_first());
+    let calls = Trial::new(&scenario).run(&scenario.new, None).await?.calls;
+    for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.line.starts_with("disconnect ")) {
+        let mut trial = Trial::new(&scenario);
+        let kind = FaultKind::FailsAfter(ErrorKind::Unreachable);
+        let ran = trial.run(&scenario.new, Some(Fault { at, kind })).await?;
+        let whom = call.line.split(' ').nth(1).unwrap_or_default();
+        let next = ran.calls.iter().skip(at + 1).find(|call| call.writes && call.line.contains(whom));
+        let is_connected = next.is_some_and(|call| call.line.starts_with("connect "));
+        trial.demand(is_connected, &format!("after a {} without an answer comes a connect", call.line))?;
+    }
+    Ok(())
 }

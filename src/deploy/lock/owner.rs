@@ -5,6 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::process;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid, test_kill_process};
+
 use crate::engine::notes::Text;
 use crate::text::escape;
 
@@ -42,7 +45,7 @@ impl Owner {
             since: jiff::Timestamp::try_from(SystemTime::now())
                 .map(|now| now.strftime("%FT%TZ").to_string())
                 .unwrap_or_default(),
-            process: identity(process::id()).unwrap_or_default(),
+            process: identity(getpid()).unwrap_or_default(),
         }
     }
 
@@ -82,9 +85,17 @@ impl Owner {
         let (machine, process) = self.process.rsplit_once(' ')?;
         let (id, _) = process.split_once('.')?;
         // Of another boot, or in a namespace of its own, it is none of those that can be seen from here.
-        let here = identity(process::id())?;
+        let here = identity(getpid())?;
         let (this_machine, _) = here.rsplit_once(' ')?;
-        (machine == this_machine).then(|| identity(id.parse().unwrap_or(0)).as_ref() == Some(&self.process))
+        if machine != this_machine {
+            return None;
+        }
+        let Some(id) = id.parse().ok().filter(|id| *id > 0).and_then(Pid::from_raw) else { return Some(false) };
+        if let Some(there) = identity(id) {
+            return Some(there == self.process);
+        }
+        // It has ended, or is that of somebody whose processes are hidden from us.
+        matches!(test_kill_process(id), Err(Errno::SRCH)).then_some(false)
     }
 
     /// As a phrase: who does what since when.
@@ -102,13 +113,17 @@ fn readable(moment: &str) -> String {
     moment.replacen('T', " ", 1).replacen('Z', " UTC", 1)
 }
 
-/// Boot, namespace, and the process with the time of its start: `BOOT NAMESPACE ID.START`.
-fn identity(id: u32) -> Option<String> {
+/// Boot, namespace, and the process with the time of its start: `BOOT NAMESPACE ID.START`. One that has ended, but that
+/// nobody has taken note of yet, is another one.
+fn identity(id: Pid) -> Option<String> {
+    let id = id.as_raw_pid();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     let status = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // After the program's name, in parentheses, which may hold anything; the 22nd of all fields.
-    let start = status.rsplit_once(')')?.1.split_whitespace().nth(19)?;
+    // After the program's name, in parentheses, which may hold anything; the third and the 22nd of all fields.
+    let mut fields = status.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let start = if matches!(state, "Z" | "X") { "ended" } else { fields.nth(18)? };
     Some(format!("{} {} {id}.{start}", boot.trim(), namespace.display()))
 }
 

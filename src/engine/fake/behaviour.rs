@@ -97,6 +97,11 @@ impl Behaviour {
         Self { process, probe: Some(Probe::HealthyAfter(NEVER)) }
     }
 
+    /// With a healthcheck that says unhealthy after a while.
+    pub(crate) const fn failing_probes(after: Duration, process: Process) -> Self {
+        Self { process, probe: Some(Probe::UnhealthyAfter(after)) }
+    }
+
     /// The settings of the healthcheck.
     pub(crate) fn healthcheck(self) -> Option<Healthcheck> {
         self.probe.map(|_| Healthcheck {
