@@ -53,9 +53,14 @@ step_settings() {
     if [ -s "$settings" ]; then
         keys=$(json_keys <"$settings") || fail settings "$settings is no JSON object; please mend it"
     fi
+    # Docker does not start with what is both a flag and in its file.
+    keys=$keys$newline$(given)
+    if has_key config-file; then
+        say "ok settings Docker reads them from another file than $settings"
+        return
+    fi
     new=
-    # A node of a swarm refuses that.
-    if ! has_key live-restore && [ ! -e /var/lib/docker/swarm/docker-state.json ]; then
+    if ! has_key live-restore && ! is_swarm; then
         new='"live-restore": true'
     fi
     if ! has_key log-driver && ! has_key log-opts; then
@@ -74,14 +79,57 @@ step_settings() {
     else
         printf '{\n  %s\n}\n' "$new" >"$settings.new"
     fi
-    # Since Docker 23.
-    if dockerd --help 2>/dev/null | grep -q -- --validate &&
-        ! dockerd --validate --config-file "$settings.new" >"$log" 2>&1; then
+    if ! validate "$settings.new" >"$log" 2>&1; then
         rm "$settings.new"
         give_up settings "Docker does not take the settings in $settings with those that were to be added"
     fi
+    if [ -e "$settings" ]; then
+        # The old one can be read there as long as this runs.
+        exec 7<"$settings"
+        before=/proc/$$/fd/7
+    fi
+    written_under=$(main_pid)
     mv "$settings.new" "$settings"
     say "changed settings $settings"
+}
+
+# Prints the keys of settings that are flags of the service, as it runs or would be started. The probe has the same.
+given() {
+    {
+        tr '\0' '\n' <"/proc/$(main_pid)/cmdline" || true
+        systemctl show --property ExecStart --property Environment docker.service || true
+        systemctl show --property EnvironmentFiles --value docker.service | sed 's/ (ignore_errors=.*//' |
+            xargs -r -d '\n' cat || true
+        # The service itself may not be there yet.
+        cat /etc/default/docker /etc/systemd/system/docker.service.d/*.conf || true
+    } 2>/dev/null | grep -v '^[[:space:]]*#' | tr -s "[:space:]\"'=" '\n' |
+        sed -n -e 's/^--log-driver$/log-opts/p' -e 's/^--log-opt$/log-opts/p' -e 's/^--live-restore$/live-restore/p' \
+            -e 's/^--config-file$/config-file/p' | sort -u
+}
+
+# Prints the number of Docker's process, or 0.
+main_pid() { systemctl show --property MainPID --value docker.service 2>/dev/null || echo 0; }
+
+# Asks this host's Docker, whatever root's own settings say. Prints nothing if that does not answer.
+ask() { /usr/bin/docker --host unix:///run/docker.sock info --format "{{if .ServerVersion}}$1{{end}}" 2>/dev/null; }
+
+# Whether this is a node of a swarm, which refuses to let containers run on.
+is_swarm() {
+    [ ! -e /var/lib/docker/swarm/docker-state.json ] || return 0
+    case $(ask '{{.Swarm.LocalNodeState}}') in
+        '' | inactive) return 1 ;;
+    esac
+}
+
+# Whether Docker takes the settings in file $1, with its flags if it runs. Before Docker 23, nobody can tell.
+validate() {
+    dockerd --help 2>/dev/null | grep -q -- --validate || return 0
+    if [ -r "/proc/$(main_pid)/cmdline" ]; then
+        # shellcheck disable=SC2016  # meant for the inner shell
+        xargs -0 -a "/proc/$(main_pid)/cmdline" sh -c 'exec "$@" --validate --config-file "$0"' "$1"
+    else
+        dockerd --validate --config-file "$1"
+    fi
 }
 
 newline='
@@ -134,30 +182,67 @@ add_to_json() {
         }'
 }
 
-# Docker runs, also after a restart of the host, and does what its settings say.
+# Docker runs, also after a restart of the host, and heeds its settings, unless its containers would end for that.
 step_service() {
     if systemctl is-enabled --quiet docker.service && systemctl is-active --quiet docker.service && ! is_outdated; then
-        say "ok service docker.service runs, and starts at boot"
+        is_read || later="; its new settings count once somebody restarts it"
+        say "ok service docker.service runs, and starts at boot${later:-}"
         return
     fi
     say "doing service starting Docker"
     systemctl enable --quiet docker.service >"$log" 2>&1 || give_up service "docker.service cannot be enabled"
+    verb=start
     if is_outdated; then
-        # It lets containers run on from now on, and so also when it is restarted.
-        systemctl reload docker.service && sleep 1 && systemctl restart docker.service
-    else
-        systemctl start docker.service
-    fi >"$log" 2>&1 || {
-        journalctl --no-pager --quiet --unit docker.service --lines 15 --output cat >>"$log" 2>&1 || true
-        give_up service "Docker does not start"
-    }
+        verb=restart
+        lets_live || refuse "Docker does not let its containers run on as $settings says, and so was not restarted"
+    fi
+    systemctl "$verb" docker.service >"$log" 2>&1 || refuse "Docker does not start"
     say "changed service docker.service runs, and starts at boot"
 }
 
-# Whether Docker has been running since before its settings were made.
+# Whether Docker has been running since before its settings were made, and may be restarted.
 is_outdated() {
-    grep -Eqs '"live-restore"[[:space:]]*:[[:space:]]*true' "$settings" &&
-        [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = false ]
+    case $(ask '{{.LiveRestoreEnabled}}') in
+        true) ! is_read ;;
+        false)
+            ! has_key config-file && ! is_swarm &&
+                grep -Eqs '"live-restore"[[:space:]]*:[[:space:]]*true' "$settings"
+            ;;
+        *) return 1 ;;
+    esac
+}
+
+# Whether Docker has started since something was written to its settings.
+is_read() { [ "${written_under:-0}" = 0 ] || [ "$written_under" != "$(main_pid)" ]; }
+
+# Has Docker let containers run on when it ends. That it was told so does not mean that it does.
+lets_live() {
+    validate "$settings" >"$log" 2>&1 || return 1
+    systemctl reload docker.service >"$log" 2>&1 || true
+    eventually is_lasting
+}
+
+is_lasting() { [ "$(ask '{{.LiveRestoreEnabled}}')" = true ]; }
+
+# Fails for what Docker says, and first takes back what this run has written: without it, Docker did start.
+refuse() {
+    journalctl --no-pager --quiet --unit docker.service --lines 1000 --output cat 2>/dev/null |
+        grep -v level=debug | tail -n 15 >>"$log" || true
+    [ "${written_under:-}" ] || give_up service "$1"
+    if [ "${before:-}" ]; then
+        cp -p "$settings" "$settings.new"
+        cat "$before" >"$settings.new"
+        mv "$settings.new" "$settings"
+    else
+        rm "$settings"
+    fi
+    if systemctl is-active --quiet docker.service; then
+        systemctl reload docker.service
+    else
+        systemctl reset-failed docker.service
+        systemctl start docker.service
+    fi >/dev/null 2>&1 || true
+    give_up service "$1; $settings is as it was before"
 }
 
 # The user may talk to Docker: as powerful as root.
@@ -174,7 +259,8 @@ step_group() {
 }
 
 step_engine() {
-    eventually docker version --format '{{.Server.Version}}' || give_up engine "Docker does not answer"
+    eventually docker --host unix:///var/run/docker.sock version --format '{{.Server.Version}}' ||
+        give_up engine "Docker does not answer"
     say "ok engine Docker $(cat "$log")"
 }
 

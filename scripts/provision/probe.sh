@@ -152,17 +152,51 @@ tell_docker() {
     fi
     if systemctl is-active --quiet docker.service 2>/dev/null; then
         fact active
-        if [ "$(as_root docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = false ]; then
-            fact mortal
-        fi
+        # The user may be allowed to ask it without being root.
+        told=$(ask_docker env)
+        told=${told:-$(ask_docker as_root)}
+        case $told in
+            'true '* | 'false '*) fact lives "${told%% *}" ;;
+        esac
+        case $told in
+            '' | *' ' | *' inactive') ;;
+            *) fact swarm ;;
+        esac
     fi
     if as_root test -e /var/lib/docker/swarm/docker-state.json; then
         fact swarm
     fi
+    for key in $(given); do
+        fact given "$key"
+    done
     if [ -s /etc/docker/daemon.json ]; then
         settings=$(cat /etc/docker/daemon.json 2>/dev/null || as_root cat /etc/docker/daemon.json)
         fact settings "$(printf '%s' "$settings" | base64 | tr -d '\n')"
     fi
+}
+
+# Prints the keys of settings that are flags of the service, as it runs or would be started. docker.sh has the same.
+given() {
+    {
+        tr '\0' '\n' <"/proc/$(main_pid)/cmdline" || true
+        systemctl show --property ExecStart --property Environment docker.service || true
+        systemctl show --property EnvironmentFiles --value docker.service | sed 's/ (ignore_errors=.*//' |
+            xargs -r -d '\n' cat || true
+        # The service itself may not be there yet.
+        cat /etc/default/docker /etc/systemd/system/docker.service.d/*.conf || true
+    } 2>/dev/null | grep -v '^[[:space:]]*#' | tr -s "[:space:]\"'=" '\n' |
+        sed -n -e 's/^--log-driver$/log-opts/p' -e 's/^--log-opt$/log-opts/p' -e 's/^--live-restore$/live-restore/p' \
+            -e 's/^--config-file$/config-file/p' | sort -u
+}
+
+# Prints the number of Docker's process, or 0.
+main_pid() { systemctl show --property MainPID --value docker.service 2>/dev/null || echo 0; }
+
+# Asks this host's Docker, by program $1 and whatever the user's own settings say, whether containers run on without it,
+# and for its swarm. Prints nothing if that does not answer.
+ask_docker() {
+    format='{{if .ServerVersion}}{{.LiveRestoreEnabled}} {{.Swarm.LocalNodeState}}{{end}}'
+    "$1" /usr/bin/docker --host unix:///run/docker.sock info --format "$format" 2>/dev/null
 }
 
 tell_podman() {

@@ -41,10 +41,12 @@ pub enum Change {
     Settings(Vec<&'static str>),
     /// These packages are installed.
     Packages(Vec<String>),
-    /// Docker's service is started, restarted or enabled.
-    Service {
-        /// Whether it is running and has to be restarted.
-        restart: bool,
+    /// Docker's service is started or enabled.
+    Start,
+    /// Docker's service, which runs, is restarted.
+    Restart {
+        /// Whether that is not known for sure.
+        perhaps: bool,
     },
     /// This user joins the group that may use Docker.
     Group(String),
@@ -68,7 +70,7 @@ impl Change {
             Self::Repair => "dpkg",
             Self::Settings(_) => "settings",
             Self::Packages(_) => "packages",
-            Self::Service { .. } => "service",
+            Self::Start | Self::Restart { .. } => "service",
             Self::Group(_) => "group",
             Self::Ids(_) => "ids",
             Self::Ports => "ports",
@@ -87,9 +89,12 @@ impl fmt::Display for Change {
             }
             Self::Settings(keys) => write!(formatter, "write to /etc/docker/daemon.json: {}", keys.join(", ")),
             Self::Packages(names) => write!(formatter, "install with apt, and what they need: {}", names.join(" ")),
-            Self::Service { restart: false } => formatter.write_str("start docker.service, now and at boot"),
-            Self::Service { restart: true } => {
+            Self::Start => formatter.write_str("start docker.service, now and at boot"),
+            Self::Restart { perhaps: false } => {
                 formatter.write_str("restart docker.service, while its containers run on")
+            }
+            Self::Restart { perhaps: true } => {
+                formatter.write_str("restart docker.service if its settings are new to it, while its containers run on")
             }
             Self::Group(user) => {
                 write!(formatter, "let {user} join the group docker, which is as good as being root there")
@@ -127,23 +132,47 @@ fn docker(facts: &Facts) -> Result<Vec<Change>, Failure> {
     if !is_foreign(facts) {
         changes.extend(repair(facts));
         let keys = missing_settings(facts)?;
-        let lives_on = keys.contains(&"live-restore");
+        let service = service(facts, &keys);
         changes.extend((!keys.is_empty()).then_some(Change::Settings(keys)));
         let mut packages = missing(facts, DOCKER);
         packages.extend((facts.packages.lacks_apparmor).then(|| "apparmor".to_owned()));
         let installed = facts.packages.installed.contains("docker.io");
         packages.extend((installed && !docker.client).then(|| "docker-cli".to_owned()));
         changes.extend((!packages.is_empty()).then_some(Change::Packages(packages)));
-        // A package of a service starts it.
-        let outdated = docker.mortal && (lives_on || says_live_restore(facts));
-        if installed && (!docker.enabled || !docker.active || outdated) {
-            changes.push(Change::Service { restart: outdated });
-        }
+        changes.extend(service);
     }
     if facts.user.id != 0 && !docker.member && !(is_foreign(facts) && docker.open) {
         changes.push(Change::Group(facts.user.name.clone()));
     }
-    Ok(changes)
+    // To find out is no reason by itself to become root.
+    let idle = docker.enabled && changes == [Change::Restart { perhaps: true }];
+    Ok(if idle { Vec::new() } else { changes })
+}
+
+/// What becomes of Docker's service where these keys are written to its settings. It is restarted only where its
+/// containers run on.
+fn service(facts: &Facts, keys: &[&str]) -> Option<Change> {
+    let docker = &facts.docker;
+    // A package of a service starts it.
+    if !facts.packages.installed.contains("docker.io") {
+        return None;
+    }
+    let restarts = match docker.lives_on {
+        _ if !docker.active => false,
+        Some(true) => !keys.is_empty(),
+        Some(false) => will_live_on(facts, keys),
+        None => !keys.is_empty() || will_live_on(facts, keys),
+    };
+    if restarts {
+        return Some(Change::Restart { perhaps: docker.lives_on.is_none() });
+    }
+    (!docker.enabled || !docker.active).then_some(Change::Start)
+}
+
+/// Whether Docker can be brought to let containers run on, once its settings have these keys, too. A node of a swarm would
+/// not start again.
+fn will_live_on(facts: &Facts, keys: &[&str]) -> bool {
+    !facts.docker.swarm && (keys.contains(&"live-restore") || says_live_restore(facts))
 }
 
 /// What looks interrupted may be under way.
@@ -167,8 +196,13 @@ fn missing_settings(facts: &Facts) -> Result<Vec<&'static str>, Failure> {
         return Err(unfit("/etc/docker/daemon.json is no JSON object")
             .hint("Docker would not start with it, either. Mend it, or remove it."));
     };
-    let live_restore = !settings.contains_key("live-restore") && !facts.docker.swarm;
-    let logs = !settings.contains_key("log-driver") && !settings.contains_key("log-opts");
+    // Docker does not start with what is both a flag and in its file; nor would it read a file that is another one's.
+    let has = |key| settings.contains_key(key) || facts.docker.given.contains(key);
+    if has("config-file") {
+        return Ok(Vec::new());
+    }
+    let live_restore = !has("live-restore") && !facts.docker.swarm;
+    let logs = !has("log-driver") && !has("log-opts");
     Ok([(live_restore, "live-restore"), (logs, "log-opts")]
         .into_iter()
         .filter_map(|(lacks, key)| lacks.then_some(key))
@@ -176,6 +210,9 @@ fn missing_settings(facts: &Facts) -> Result<Vec<&'static str>, Failure> {
 }
 
 fn says_live_restore(facts: &Facts) -> bool {
+    if facts.docker.given.contains("config-file") {
+        return false;
+    }
     let settings = facts.docker.settings.iter().flatten().next();
     settings.and_then(|text| serde_json::from_slice::<Value>(text).ok()).is_some_and(|it| it["live-restore"] == true)
 }
@@ -268,6 +305,14 @@ fn notes(facts: &Facts, engine: Engine, changes: &[Change]) -> Vec<String> {
     let mut notes = Vec::new();
     if engine == Engine::Docker && is_foreign(facts) {
         notes.push("Docker is here from elsewhere than the distribution, and is left as it is".to_owned());
+    }
+    let keys = changes.iter().find_map(|change| match change {
+        Change::Settings(keys) => Some(&keys[..]),
+        _ => None,
+    });
+    let stays = |keys| facts.docker.active && !matches!(service(facts, keys), Some(Change::Restart { .. }));
+    if facts.packages.installed.contains("docker.io") && keys.is_some_and(stays) {
+        notes.push("the new settings count once somebody restarts Docker: its containers would end with it".to_owned());
     }
     if facts.packages.locked && changes.iter().any(|change| matches!(change, Change::Packages(_) | Change::Repair)) {
         notes.push("another package manager is at work; it is waited for, up to 300 s".to_owned());

@@ -119,12 +119,14 @@ pub struct Docker {
     pub enabled: bool,
     /// Whether it runs.
     pub active: bool,
-    /// Whether its containers would end with it, as it runs now.
-    pub mortal: bool,
+    /// Whether its containers run on without it, as it runs now; `None` if it runs not, or does not tell us.
+    pub lives_on: Option<bool>,
     /// Whether it is part of a swarm.
     pub swarm: bool,
     /// The file with its settings, if there is one that is not empty; `None` in it if it cannot be read.
     pub settings: Option<Option<Vec<u8>>>,
+    /// The keys of settings that are flags of its service.
+    pub given: BTreeSet<String>,
 }
 
 /// Podman on a host, as the user has it.
@@ -204,9 +206,10 @@ impl Docker {
             "member" => self.member = true,
             "enabled" => self.enabled = true,
             "active" => self.active = true,
-            "mortal" => self.mortal = true,
+            "lives" => self.lives_on = value.parse().ok(),
             "swarm" => self.swarm = true,
             "settings" => self.settings = Some(STANDARD.decode(value).ok().filter(|text| !text.is_empty())),
+            "given" => drop(self.given.insert(escape(value))),
             // Probes of later versions may tell more.
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::ground::{Ground, announced};
+use super::ground::{Ground, announced, changed};
 use crate::support::command;
 
 #[test]
@@ -105,4 +105,52 @@ fn this_machine_is_a_host_too() {
     let again = ground.host.run(&provision).success();
     assert!(again.stderr.contains("localhost: 0 changes, Docker"), "{again}");
     assert_eq!(ground.host.run(&["docker", "context", "ls", "--quiet"]).success().stdout, "default\n");
+}
+
+/// Has Docker's service run with these flags, and a container in it; returns when that has started.
+fn restart_with(ground: &Ground, flags: &str) -> String {
+    let script = "echo \"DOCKER_OPTS='$0'\" >/etc/default/docker && rm -f /etc/docker/daemon.json && \
+        systemctl restart docker.service && docker start lasting >/dev/null";
+    ground.host.run(&["sh", "-ec", script, flags]).success();
+    started(ground)
+}
+
+/// When the container has started, if it runs.
+fn started(ground: &Ground) -> String {
+    let format = "{{.State.Running}} {{.State.StartedAt}}";
+    let started = ground.host.run(&["docker", "inspect", "--format", format, "lasting"]).success().stdout;
+    assert!(started.starts_with("true "), "{started}");
+    started
+}
+
+#[test]
+fn what_docker_is_told_elsewhere_stands() {
+    // This one cannot tell beforehand what it would start with.
+    let ground = Ground::new(&["--release", "bookworm"], false);
+    ground.provision(&["--force"]).success();
+    ground.host.load(&["busybox:1.37"]);
+    ground.host.run(&["docker", "create", "--name", "lasting", "busybox:1.37", "sleep", "1d"]).success();
+
+    for (flags, settings) in [
+        ("--log-opt max-size=50m", r#"{"live-restore": true}"#),
+        ("--live-restore", r#"{"log-opts": {"max-file": "3", "max-size": "10m"}}"#),
+    ] {
+        let begin = restart_with(&ground, flags);
+        let done = ground.assert_converges(&[]);
+        assert_eq!(changed(&done), ["settings", "service"], "{flags}");
+        let written = ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout;
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("should be JSON");
+        assert_eq!(value(&written), value(settings), "{flags}");
+        assert_eq!(started(&ground), begin, "{flags}");
+    }
+
+    // Without it, there is no way to let the containers run on.
+    let begin = restart_with(&ground, "--debug");
+    let own = r#"{"debug": true}"#;
+    ground.host.run(&["sh", "-c", "printf %s \"$0\" >/etc/docker/daemon.json", own]).success();
+    let failed = ground.provision(&["--force"]).exits(5);
+    assert!(failed.stderr.contains("and so was not restarted; /etc/docker/daemon.json is as it was"), "{failed}");
+    assert!(failed.stderr.contains("both as a flag and in the configuration file: debug"), "{failed}");
+    assert_eq!(ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout, own);
+    assert_eq!(started(&ground), begin);
 }

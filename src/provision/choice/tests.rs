@@ -31,6 +31,7 @@ fn done() -> Facts {
             member: true,
             enabled: true,
             active: true,
+            lives_on: Some(true),
             settings: Some(Some(br#"{"live-restore": true, "log-opts": {}}"#.to_vec())),
             ..Docker::default()
         },
@@ -84,7 +85,7 @@ fn settings_of_the_host_stay() {
         let mut facts = done();
         facts.docker.settings = Some(Some(settings.as_bytes().to_vec()));
         let changes = choose(&facts, Engine::Docker, false).expect("it is fit").changes;
-        assert_eq!(changes, [Change::Settings(keys.to_vec())], "{settings}");
+        assert_eq!(changes, [Change::Settings(keys.to_vec()), Change::Restart { perhaps: false }], "{settings}");
     }
     for settings in ["[]", "{", "{} {}", "null"] {
         let mut facts = done();
@@ -96,13 +97,57 @@ fn settings_of_the_host_stay() {
 #[test]
 fn docker_is_restarted_only_for_its_containers_to_run_on() {
     let mut facts = done();
-    facts.docker.mortal = true;
+    facts.docker.lives_on = Some(false);
     assert_eq!(steps(&facts, Engine::Docker), ["service"]);
     facts.docker.settings = None;
     assert_eq!(steps(&facts, Engine::Docker), ["settings", "service"]);
     facts.docker.swarm = true;
     assert_eq!(steps(&facts, Engine::Docker), ["settings"]);
+    let notes = choose(&facts, Engine::Docker, false).expect("it is fit").notes;
+    assert!(notes[0].contains("once somebody restarts Docker"), "{notes:?}");
+    facts.docker.settings = Some(Some(br#"{"live-restore": true, "log-opts": {}}"#.to_vec()));
+    assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
     facts.docker.settings = Some(Some(br#"{"live-restore": false, "log-opts": {}}"#.to_vec()));
+    assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
+}
+
+#[test]
+fn a_docker_that_tells_us_nothing_may_be_restarted() {
+    let mut facts = done();
+    facts.docker.lives_on = None;
+    // Nobody becomes root to find out.
+    assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
+    facts.docker.enabled = false;
+    assert_eq!(steps(&facts, Engine::Docker), ["service"]);
+    facts.docker.enabled = true;
+    facts.docker.member = false;
+    let changes = choose(&facts, Engine::Docker, false).expect("it is fit").changes;
+    assert_eq!(changes, [Change::Restart { perhaps: true }, Change::Group("deploy".into())]);
+    facts.docker.settings = Some(Some(br#"{"live-restore": false, "log-opts": {}}"#.to_vec()));
+    assert_eq!(steps(&facts, Engine::Docker), ["group"]);
+    facts.docker.active = false;
+    assert_eq!(steps(&facts, Engine::Docker), ["service", "group"]);
+}
+
+#[test]
+fn what_is_a_flag_of_the_service_is_not_written() {
+    for (given, keys) in [
+        (&["log-opts"][..], &["live-restore"][..]),
+        (&["live-restore"], &["log-opts"]),
+        (&["live-restore", "log-opts"], &[]),
+        (&["config-file"], &[]),
+    ] {
+        let mut facts = fresh();
+        facts.docker.given = given.iter().map(ToString::to_string).collect();
+        let changes = choose(&facts, Engine::Docker, false).expect("it is fit").changes;
+        let settings = (!keys.is_empty()).then(|| Change::Settings(keys.to_vec()));
+        let found = changes.into_iter().find(|change| matches!(change, Change::Settings(_)));
+        assert_eq!(found, settings, "{given:?}");
+    }
+    // Nobody reads what stands there.
+    let mut facts = done();
+    facts.docker.lives_on = Some(false);
+    facts.docker.given.insert("config-file".into());
     assert_eq!(steps(&facts, Engine::Docker), [""; 0]);
 }
 
@@ -172,4 +217,14 @@ fn scripts_know_of_the_same_packages() {
             assert!(script.contains(package), "no script installs {package}");
         }
     }
+}
+
+#[test]
+fn scripts_look_for_flags_alike() {
+    let function = |script: &'static str| {
+        let begin = script.find("\ngiven() {\n").expect("a function");
+        &script[begin..begin + script[begin..].find("\n}\n").expect("its end")]
+    };
+    let probe = function(include_str!("../../../scripts/provision/probe.sh"));
+    assert_eq!(probe, function(include_str!("../../../scripts/provision/docker.sh")));
 }
