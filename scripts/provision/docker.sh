@@ -29,7 +29,11 @@ main() {
 
 # Whether there is a Docker that is not the distribution's.
 is_foreign() {
-    program=$(command -v dockerd) || return 1
+    if ! program=$(command -v dockerd); then
+        # One that listens, but whose programs are not where others find them, is a snap's.
+        grep -Eqs ' 00010000 .* (/var)?/run/docker\.sock$' /proc/net/unix
+        return
+    fi
     ! dpkg-query --search "$(readlink -f "$program")" 2>/dev/null | grep -q '^docker\.io:'
 }
 

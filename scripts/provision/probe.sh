@@ -8,7 +8,7 @@ set -u
 main() {
     engine=$1
     LC_ALL=C
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/snap/bin
     export LC_ALL PATH
 
     # Whatever a login shell has printed may lack the end of its line.
@@ -129,6 +129,10 @@ tell_docker() {
         fact docker "$(dockerd --version 2>/dev/null | head -n 1)"
         owner=$(dpkg-query --search "$(readlink -f "$program")" 2>/dev/null | sed 's/:.*//')
         fact owner "${owner:-nobody}"
+    elif grep -Eqs ' 00010000 .* (/var)?/run/docker\.sock$' /proc/net/unix; then
+        # It listens, but its programs are not where others find them: those of a snap.
+        fact docker
+        fact owner nobody
     fi
     if command -v docker >/dev/null; then
         fact client "$(command -v docker)"

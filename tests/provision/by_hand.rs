@@ -1,18 +1,12 @@
 //! The scripts by themselves, for who would rather read them first and run them by hand: they do all that kerek would have
 //! them do, and nothing again.
 
-use std::process::Command;
-
 use super::ground::Ground;
-use crate::support::command::{self, Output};
-
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/provision");
+use crate::support::command::Output;
 
 fn play(script: &str, podman: bool, options: &[&str]) {
     let ground = Ground::new(&["--user", "deploy"], podman);
-    let mut copy = Command::new("docker");
-    copy.args(["cp", SCRIPTS, &format!("{}:/home/deploy/scripts", ground.host.container())]);
-    command::run(copy).success();
+    ground.copy_scripts();
     let run = || ground.host.run_as_deploy(&["sudo", "sh", &format!("scripts/{script}")]).success();
     let changes = |output: &Output| output.stdout.matches("provision: changed ").count();
 

@@ -154,3 +154,22 @@ fn what_docker_is_told_elsewhere_stands() {
     assert_eq!(ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout, own);
     assert_eq!(started(&ground), begin);
 }
+
+#[test]
+fn a_docker_whose_programs_nobody_finds_is_left_alone() {
+    let ground = Ground::new(&[], false);
+    let listen = ["systemd-run", "--quiet", "systemd-socket-activate", "--listen=/run/docker.sock", "/usr/bin/cat"];
+    ground.host.run(&listen).success();
+    let begin = Instant::now();
+    while ground.host.run(&["grep", "/run/docker.sock", "/proc/net/unix"]).code != Some(0) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it should listen");
+        sleep(Duration::from_millis(100));
+    }
+    let dry = ground.provision(&["--dry-run"]).success();
+    assert!(dry.stdout.contains("left as it is"), "{dry}");
+    assert_eq!(announced(&dry.stdout), [""; 0]);
+    ground.copy_scripts();
+    let done = ground.host.run(&["timeout", "5", "sh", "/home/deploy/scripts/docker.sh"]);
+    assert!(done.stdout.contains("ok packages Docker is here from elsewhere"), "{done}");
+    assert!(!done.stdout.contains("changed"), "{done}");
+}

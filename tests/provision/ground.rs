@@ -64,6 +64,14 @@ impl Ground {
         command::run(self.site.command("bash", &["-c", &script]))
     }
 
+    /// Brings the scripts to the host, into `/home/deploy/scripts`.
+    pub(crate) fn copy_scripts(&self) {
+        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/provision");
+        let mut copy = Command::new("docker");
+        copy.args(["cp", scripts, &format!("{}:/home/deploy/scripts", self.site.host.container())]);
+        command::run(copy).success();
+    }
+
     /// Kills, on the host, the script and all that it has started, if there is any of it.
     pub(crate) fn kill_script(&self) {
         self.site.host.run(&["pkill", "-KILL", "--full", "kerek-provision|apt-get|dpkg|/usr/bin/apt"]);
