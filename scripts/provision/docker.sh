@@ -8,6 +8,8 @@ set -eu
 # shellcheck source=scripts/provision/lib.sh
 [ "${provision_lib:-}" ] || . "$(dirname "$0")/lib.sh"
 
+shim=/usr/local/bin/docker
+
 main() {
     user=${1:-${SUDO_USER:-root}}
     begin "$user"
@@ -23,6 +25,7 @@ main() {
         step_packages "docker.io iptables$(apparmor)$(client)" docker-cli
         step_service
     fi
+    step_command
     step_group
     step_engine
 }
@@ -46,10 +49,15 @@ apparmor() {
 
 # Docker's client may be a package of its own, which an interrupted installation has left out.
 client() {
-    if is_installed docker.io && ! command -v docker >/dev/null; then
+    if is_installed docker.io && ! has_client; then
         echo ' docker-cli'
     fi
 }
+
+has_client() { if is_shim; then [ -e /usr/bin/docker ]; else command -v docker >/dev/null; fi; }
+
+# Whether `docker` leads to Podman, as podman.sh has it where there is no Docker.
+is_shim() { grep -qs '^# Podman, called as Docker is:' "$shim"; }
 
 # Logs are rotated, and containers run on while the engine restarts, unless the settings say otherwise.
 step_settings() {
@@ -247,6 +255,16 @@ refuse() {
         systemctl start docker.service
     fi >/dev/null 2>&1 || true
     give_up service "$1; $settings is as it was before"
+}
+
+# `docker` is Docker's.
+step_command() {
+    if ! is_shim; then
+        say "ok command $shim does not lead to Podman"
+        return
+    fi
+    rm "$shim"
+    say "changed command $shim, which led to Podman, is gone"
 }
 
 # The user may talk to Docker: as powerful as root.

@@ -134,7 +134,10 @@ tell_docker() {
         fact docker
         fact owner nobody
     fi
-    if command -v docker >/dev/null; then
+    if [ "$engine" = docker ] && grep -qs '^# Podman, called as Docker is:' /usr/local/bin/docker; then
+        fact shim
+        [ ! -e /usr/bin/docker ] || fact client /usr/bin/docker
+    elif command -v docker >/dev/null; then
         fact client "$(command -v docker)"
     fi
     if [ -S /run/docker.sock ]; then

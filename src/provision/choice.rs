@@ -60,6 +60,8 @@ pub enum Change {
     Socket(String),
     /// There is a command `docker` that leads to Podman.
     Command,
+    /// There is none any more.
+    NoCommand,
 }
 
 impl Change {
@@ -76,7 +78,7 @@ impl Change {
             Self::Ports => "ports",
             Self::Linger(_) => "linger",
             Self::Socket(_) => "socket",
-            Self::Command => "command",
+            Self::Command | Self::NoCommand => "command",
         }
     }
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Change {
             Self::Linger(user) => write!(formatter, "let services of {user} start at boot (loginctl enable-linger)"),
             Self::Socket(user) => write!(formatter, "start podman.socket of {user}, now and at boot"),
             Self::Command => formatter.write_str("write /usr/local/bin/docker, which leads to Podman"),
+            Self::NoCommand => formatter.write_str("remove /usr/local/bin/docker, which leads to Podman"),
         }
     }
 }
@@ -141,6 +144,7 @@ fn docker(facts: &Facts) -> Result<Vec<Change>, Failure> {
         changes.extend((!packages.is_empty()).then_some(Change::Packages(packages)));
         changes.extend(service);
     }
+    changes.extend(docker.shim.then_some(Change::NoCommand));
     if facts.user.id != 0 && !docker.member && !(is_foreign(facts) && docker.open) {
         changes.push(Change::Group(facts.user.name.clone()));
     }

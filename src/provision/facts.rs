@@ -107,8 +107,10 @@ pub struct Docker {
     pub version: Option<String>,
     /// The package that it is of, `nobody` if of none.
     pub owner: Option<String>,
-    /// Whether there is a command `docker`, whosever it is.
+    /// Whether there is a command `docker`, whosever it is; if Docker was asked for, one that is not our own.
     pub client: bool,
+    /// Whether there is our own, which leads to Podman; told if Docker was asked for.
+    pub shim: bool,
     /// Whether there is a socket.
     pub socket: bool,
     /// Whether the user may write to it.
@@ -201,6 +203,7 @@ impl Docker {
             "docker" => self.version = Some(escape(value)),
             "owner" => self.owner = Some(escape(value)),
             "client" => self.client = true,
+            "shim" => self.shim = true,
             "socket" => self.socket = true,
             "open" => self.open = true,
             "member" => self.member = true,

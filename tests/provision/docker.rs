@@ -131,13 +131,17 @@ fn what_docker_is_told_elsewhere_stands() {
     ground.host.load(&["busybox:1.37"]);
     ground.host.run(&["docker", "create", "--name", "lasting", "busybox:1.37", "sleep", "1d"]).success();
 
+    // With Podman's command in Docker's place.
+    let shim = "printf '#!/bin/sh\n# Podman, called as Docker is: so\nexit 1\n' >/usr/local/bin/docker; \
+        chmod 755 /usr/local/bin/docker";
     for (flags, settings) in [
         ("--log-opt max-size=50m", r#"{"live-restore": true}"#),
         ("--live-restore", r#"{"log-opts": {"max-file": "3", "max-size": "10m"}}"#),
     ] {
         let begin = restart_with(&ground, flags);
+        ground.host.run(&["sh", "-c", shim]).success();
         let done = ground.assert_converges(&[]);
-        assert_eq!(changed(&done), ["settings", "service"], "{flags}");
+        assert_eq!(changed(&done), ["settings", "service", "command"], "{flags}");
         let written = ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout;
         let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("should be JSON");
         assert_eq!(value(&written), value(settings), "{flags}");

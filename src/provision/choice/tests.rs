@@ -165,6 +165,27 @@ fn a_docker_from_elsewhere_is_left_alone() {
 }
 
 #[test]
+fn a_command_that_leads_to_podman_makes_way_for_docker() {
+    let mut facts = done();
+    facts.docker.shim = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["command"]);
+    facts.docker.client = false;
+    assert_eq!(steps(&facts, Engine::Docker), ["packages", "command"]);
+    let mut facts = fresh();
+    facts.docker.shim = true;
+    assert_eq!(steps(&facts, Engine::Docker), ["settings", "packages", "command", "group"]);
+    // It is known by its beginning.
+    let mark = "# Podman, called as Docker is:";
+    for script in [
+        include_str!("../../../scripts/provision/probe.sh"),
+        include_str!("../../../scripts/provision/docker.sh"),
+        include_str!("../../../scripts/provision/podman.sh"),
+    ] {
+        assert!(script.contains(mark));
+    }
+}
+
+#[test]
 fn what_was_interrupted_is_finished() {
     let mut facts = done();
     facts.packages.interrupted = true;
