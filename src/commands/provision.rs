@@ -39,7 +39,7 @@ async fn provision(
     wishes: Vec<Wish>,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    let mut outcome = Outcome { hosts: wishes.len(), failures: Vec::new() };
+    let mut outcome = Outcome { hosts: wishes.len(), failures: Vec::new(), told: Vec::new() };
     let surveys = outcome.keep(look(wishes, cancel).await);
     let text: Vec<_> = surveys.iter().map(|(_, it)| survey::render(it)).collect();
     if global.dry_run {
@@ -48,11 +48,13 @@ async fn provision(
         return outcome.end();
     }
     console::err(&text.concat());
+    // Before the question: whoever answers it should know.
+    outcome.tell();
     let password = match agree(options, &surveys, cancel).await {
         Ok(password) => password,
         Err(failure) => {
             join_all(surveys.into_iter().map(|(_, survey)| survey.leave())).await;
-            return Err(failure);
+            return Err(outcome.refused(failure));
         }
     };
     let hosts = Hosts::new(surveys.iter().map(|(name, _)| name.clone()).collect());
@@ -194,6 +196,8 @@ fn summary(done: &Done, next: &str) -> String {
 struct Outcome {
     hosts: usize,
     failures: Vec<(String, Failure)>,
+    /// The kinds of those failures that were told.
+    told: Vec<Kind>,
 }
 
 impl Outcome {
@@ -209,19 +213,48 @@ impl Outcome {
         good
     }
 
+    /// Tells the failures so far, if they are of several hosts: that of a single one is that of the command.
+    fn tell(&mut self) {
+        if self.hosts == 1 {
+            return;
+        }
+        for (name, failure) in self.failures.drain(..) {
+            self.told.push(failure.kind);
+            console::tell(&Failure { error: failure.error.context(name), ..failure });
+        }
+    }
+
+    /// The failure of the command where nothing is done to the hosts that are left. The worst decides.
+    fn refused(self, failure: Failure) -> Failure {
+        let kinds = self.told.into_iter().chain([failure.kind]);
+        Failure { kind: kinds.max_by_key(|kind| kind.exit_code()).unwrap_or(failure.kind), ..failure }
+    }
+
     /// The failure of a single host is that of the command; of several, all are told, and the worst decides.
     fn end(mut self) -> Result<(), Failure> {
         if self.hosts == 1 {
             return self.failures.pop().map_or(Ok(()), |(_, failure)| Err(failure));
         }
-        let Some(worst) = self.failures.iter().map(|(_, failure)| failure.kind).max_by_key(|kind| kind.exit_code())
-        else {
+        self.tell();
+        let Some(worst) = self.told.iter().copied().max_by_key(|kind| kind.exit_code()) else {
             return Ok(());
         };
-        let failed = self.failures.len();
-        for (name, failure) in self.failures {
-            console::tell(&Failure { error: failure.error.context(name), ..failure });
+        Err(Failure::new(worst, anyhow!("{} of {} hosts failed, see above", self.told.len(), self.hosts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_decides_also_if_the_rest_is_refused() {
+        for (kind, worst) in [(Kind::Unreachable, Kind::Unconfirmed), (Kind::Unfit, Kind::Unfit)] {
+            let mut outcome = Outcome { hosts: 2, failures: Vec::new(), told: Vec::new() };
+            let failure = Failure::new(kind, anyhow!("no"));
+            assert!(outcome.keep::<()>(vec![("vps".to_owned(), Err(failure))]).is_empty());
+            outcome.tell();
+            assert_eq!(outcome.refused(unconfirmed("not agreed to")).kind, worst);
         }
-        Err(Failure::new(worst, anyhow!("{failed} of {} hosts failed, see above", self.hosts)))
     }
 }

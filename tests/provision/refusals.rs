@@ -45,9 +45,13 @@ fn hosts_that_are_not_fit_stay_as_they_are() {
     );
 
     // With another one that cannot even be reached; the worst decides.
-    ground.host.run(&["sh", "-c", &release("ID=alpine\\n")]).success();
     let config = ground.host.ssh_config();
     let config = config.to_string_lossy();
+    let neither = ["provision", "-F", &config, "nobody.invalid", ground.host.name()];
+    let output = command::run(ground.plain(&neither)).exits(7);
+    assert!(output.stderr.contains("Error: nobody.invalid: no connection"), "{output}");
+    assert!(output.stderr.contains("--force"), "{output}");
+    ground.host.run(&["sh", "-c", &release("ID=alpine\\n")]).success();
     let both = ["provision", "--force", "-F", &config, "nobody.invalid", ground.host.name()];
     let output = command::run(ground.plain(&both)).exits(8);
     assert!(output.stderr.contains("Error: nobody.invalid: no connection"), "{output}");
