@@ -62,7 +62,8 @@ tell_rights() {
     if [ "$uid" = 0 ]; then
         rights=root
     elif command -v sudo >/dev/null; then
-        if words=$(sudo -n true 2>&1 </dev/null); then
+        # That somebody has typed the password at this terminal does not count where there is none.
+        if words=$(sudo -k -n true 2>&1 </dev/null); then
             rights=sudo
         else
             case $words in

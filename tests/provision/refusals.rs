@@ -63,6 +63,12 @@ fn hosts_that_are_not_fit_stay_as_they_are() {
 fn users_who_cannot_become_root_are_told() {
     let ground = Ground::new(&["--user", "deploy", "--sudo", "none"], false);
     assert_refused(&ground, "deploy is asked for a password by sudo there, or may not use it");
+    // That the password was typed a moment ago, somewhere, is of no use.
+    let rule = "printf 'Defaults timestamp_type=global\\ndeploy ALL=(ALL) ALL\\n' >/etc/sudoers.d/host";
+    ground.host.run(&["sh", "-c", rule]).success();
+    let typed = "echo deploy | sudo -S -p '' true && sudo -n true";
+    ground.host.run_as_deploy(&["sh", "-c", typed]).success();
+    assert_refused(&ground, "deploy is asked for a password by sudo there");
     ground.host.run(&["sh", "-c", "echo 'deploy ALL=(ALL) NOPASSWD: ALL\nDefaults requiretty' >/etc/sudoers.d/host"]);
     assert_refused(&ground, "terminal");
     ground.host.run(&["mv", "/usr/bin/sudo", "/root/sudo"]).success();
