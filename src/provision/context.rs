@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Cancel;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::process::{self, Command};
 use crate::ssh::destination::Destination;
 use crate::text::escape;
@@ -98,10 +98,14 @@ impl Context {
             .arg(&self.name);
         match command.run(cancel.token(), |_| {}).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::from(
-                anyhow::Error::new(error).context("the host is set up, but there is no context for it"),
-            )
-            .hint(format!("Use it without one: `kerek --host {} deploy`.", self.host))),
+            Err(error) => {
+                let kind = match error {
+                    process::Error::Cancelled { .. } => cancel.kind(),
+                    _ => Kind::Unchanged,
+                };
+                let error = anyhow::Error::new(error).context("the host is set up, but there is no context for it");
+                Err(Failure::new(kind, error).hint(format!("Use it without one: `kerek --host {} deploy`.", self.host)))
+            }
         }
     }
 }

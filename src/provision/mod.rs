@@ -29,7 +29,7 @@ use self::place::Place;
 use self::script::{Line, Verb};
 use self::verify::Proof;
 use crate::cancel::Cancel;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::ssh::destination::Destination;
 
 /// A container engine.
@@ -200,7 +200,7 @@ impl Survey {
             };
             if let Err(failure) = ran {
                 self.place.leave().await;
-                return Err(failure);
+                return Err(after(changes, failure));
             }
         }
         tell(&News::Asking);
@@ -208,11 +208,20 @@ impl Survey {
         // A login of its own, as `deploy` has: one from before does not know of a group that was joined since.
         let address = self.address();
         self.place.leave().await;
-        let proof = verify::verify(&self.wish, &address, joined, cancel).await?;
+        let prove = verify::verify(&self.wish, &address, joined, cancel).await;
+        let proof = prove.map_err(|failure| after(changes, failure))?;
         if let Some(context) = &self.context {
-            context.make(cancel).await?;
+            context.make(cancel).await.map_err(|failure| after(changes, failure))?;
         }
         Ok(Done { changes, proof })
+    }
+}
+
+/// A failure that comes after so many changes. Whatever fails does not know that there were some.
+fn after(changes: usize, failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Unchanged if changes > 0 => Failure { kind: Kind::Incomplete, ..failure },
+        _ => failure,
     }
 }
 
@@ -236,4 +245,17 @@ fn address(wish: &Wish, facts: &Facts) -> String {
 
 fn interrupted(cancel: &Cancel, what: &str) -> Failure {
     Failure::new(cancel.kind(), anyhow!("interrupted: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_after_a_change_has_changed_something() {
+        let failure = |kind| Failure::new(kind, anyhow!("no"));
+        assert_eq!(after(0, failure(Kind::Unchanged)).kind, Kind::Unchanged);
+        assert_eq!(after(1, failure(Kind::Unchanged)).kind, Kind::Incomplete);
+        assert_eq!(after(1, failure(Kind::Unreachable)).kind, Kind::Unreachable);
+    }
 }

@@ -30,7 +30,7 @@ pub enum Proof {
 /// Talks to the engine at an address. `joined` tells whether the user has just joined the group that may.
 pub async fn verify(wish: &Wish, address: &str, joined: bool, cancel: &Cancel) -> Result<Proof, Failure> {
     let selection = Selection { host: Some(address.to_owned()), ..Selection::from_env(wish.engine.program()) };
-    let access = Access::prepare(&selection, wish.ssh_config.as_deref()).await?;
+    let access = Access::prepare(&selection, wish.ssh_config.as_deref()).await.map_err(unproven)?;
     let (api, link) = match access.connect(cancel).await {
         Ok(connected) => connected,
         Err(_) if joined && wish.destination.is_localhost() => return Ok(Proof::AfterLogin),
