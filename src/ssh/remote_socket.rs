@@ -11,7 +11,8 @@ use super::diagnosis::Target;
 use crate::error::{Failure, Kind};
 use crate::text::escape;
 
-/// Finds the socket; the address in `h`, if there is one, stands for what the host says itself. `p` becomes the path.
+/// Finds the socket; the address in `h`, if there is one, stands for what the host says itself. `p` becomes the path, `c`
+/// the program that [`RemoteSocket::dial`] runs: it may be all that the user may run as root.
 ///
 /// It is given to a shell of unknown kind as one word in single quotes, and so has none itself, nor `!`, nor a
 /// backslash, nor a second line.
@@ -44,8 +45,9 @@ echo;
 echo "kerek state $s";
 echo "kerek path $p";
 echo "kerek user $(id -un)";
-for f in docker podman; do if command -v $f >/dev/null 2>&1; then echo "kerek has $f"; fi; done;
-if [ $s = closed ] && sudo -n true 2>/dev/null; then echo "kerek has sudo"; fi;
+c=false;
+for f in podman docker; do if command -v $f >/dev/null 2>&1; then echo "kerek has $f"; c=$f; fi; done;
+if [ $s = closed ] && sudo -n $c --version >/dev/null 2>&1; then echo "kerek has sudo"; fi;
 echo "kerek end"
 "#;
 

@@ -77,6 +77,12 @@ fn sudo_does_where_the_socket_is_not_for_the_user() {
     let site = Site::docker(&["--user", "deploy", "--no-docker-group"]);
     site.deploy("1").success();
     assert_eq!(site.running(), ["1"; 3]);
+
+    // Where that is all that sudo is for.
+    let narrow = "echo 'deploy ALL=(root) NOPASSWD: /usr/bin/docker' >/etc/sudoers.d/host";
+    site.host.run(&["sh", "-c", narrow]).success();
+    site.deploy("2").success();
+    assert_eq!(site.running(), ["2"; 3]);
     site.assert_tidy();
 }
 
