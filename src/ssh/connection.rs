@@ -5,10 +5,12 @@
 //! ends with kerek, however that ends: the master is a child of kerek's own and not, as ssh has it by default, a process
 //! that puts itself into the background. The crate `openssh` talks to it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -291,36 +293,57 @@ fn may_ask() -> bool {
 #[derive(Clone, Debug)]
 struct Said {
     log: PathBuf,
-    stderr: Arc<Mutex<Vec<String>>>,
+    stderr: Arc<Mutex<Tail>>,
 }
 
 impl Said {
-    /// Lines that are kept of each.
-    const TAIL: usize = 20;
-
     async fn listen(self, streams: Streams) {
         let Streams { stdin, stdout, stderr } = streams;
         drop((stdin, stdout));
         // A stream that cannot be read any more has ended.
         let _ = children::each_line(stderr, |line| {
             tracing::debug!("ssh: {line}");
-            let mut lines = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-            if lines.len() == Self::TAIL {
-                lines.remove(0);
-            }
-            lines.push(line);
+            self.stderr.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         })
         .await;
     }
 
-    /// The last lines so far, escaped.
+    /// The last lines so far, escaped, and whatever was said of a changed key.
     fn lines(&self) -> Vec<String> {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let log: Vec<_> = log.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(text::escape).collect();
-        let mut lines = self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        lines.extend_from_slice(&log[log.len().saturating_sub(Self::TAIL)..]);
-        lines
+        let file = fs::read(&self.log).unwrap_or_default();
+        let file = String::from_utf8_lossy(&file);
+        let mut log = Tail::default();
+        for line in file.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            log.push(text::escape(line));
+        }
+        let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        stderr.lines().chain(log.lines()).cloned().collect()
+    }
+}
+
+/// The last lines of something. That a key has changed is not forgotten, however long a banner comes after it.
+#[derive(Debug, Default)]
+struct Tail {
+    changed_key: Option<String>,
+    last: VecDeque<String>,
+}
+
+impl Tail {
+    /// Lines that are kept.
+    const LENGTH: usize = 20;
+
+    fn push(&mut self, line: String) {
+        if self.last.len() == Self::LENGTH
+            && let Some(first) = self.last.pop_front()
+            && is_changed_key(slice::from_ref(&first))
+        {
+            self.changed_key = Some(first);
+        }
+        self.last.push_back(line);
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &String> {
+        self.changed_key.iter().chain(&self.last)
     }
 }
 
@@ -337,4 +360,23 @@ fn interrupted(cancel: &Cancel) -> Failure {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     text::escape(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_banner_hides_a_changed_key() {
+        let warning = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @";
+        let mut tail = Tail::default();
+        tail.push(warning.to_owned());
+        for line in 0..50 {
+            tail.push(line.to_string());
+        }
+        let lines: Vec<_> = tail.lines().cloned().collect();
+        assert_eq!(lines.len(), 1 + Tail::LENGTH);
+        assert_eq!((lines[0].as_str(), lines[1].as_str(), lines[20].as_str()), (warning, "30", "49"));
+        assert!(is_changed_key(&lines));
+    }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::command::{self, Output};
+use crate::support::hosts::{Host, Kind};
 use crate::support::site::Site;
 use crate::support::tcp_proxy::TcpProxy;
 
@@ -49,6 +50,37 @@ fn keys_of_hosts_are_not_taken_on_trust() {
         assert!(output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
         assert!(output.stderr.contains("ssh-keygen"), "{output}");
     }
+    assert!(site.running().is_empty());
+    site.assert_tidy();
+}
+
+#[test]
+fn a_changed_key_of_a_jump_host_is_seen_behind_a_long_banner() {
+    let banner: Vec<_> = (0..60).map(|line| format!("line {line}")).collect();
+    let site = Site::docker(&["--banner", &banner.join("\n")]);
+    let jump = Host::start(Kind::Fresh, &[]);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGtlcmVrLWtlcmVrLWtlcmVrLWtlcmVrLWtlcmVrLWtl";
+    fs::write(site.path("known"), format!("{} {key}\n", jump.name())).expect("should write known hosts");
+    // What is lenient still forwards nothing, but does run a command.
+    let lenient = fs::read_to_string(jump.ssh_config()).expect("should read SSH configuration");
+    let lenient = lenient.lines().filter(|line| !line.contains("UserKnownHostsFile"));
+    let known = format!("    UserKnownHostsFile {}", site.path("known").display());
+    let lenient: Vec<_> = lenient.chain([known.as_str(), "    StrictHostKeyChecking no"]).collect();
+    fs::write(site.path("lenient"), lenient.join("\n")).expect("should write SSH configuration");
+    let road = format!(
+        "exec ssh -F {} {} 'exec 3<>/dev/tcp/{}/22; cat <&3 & cat >&3'",
+        site.path("lenient").display(),
+        jump.name(),
+        site.host.inner_address()
+    );
+    fs::write(site.path("road"), road).expect("should write file");
+    let config = fs::read_to_string(site.host.ssh_config()).expect("should read SSH configuration");
+    let config = format!("{config}    ProxyCommand bash {}\n", site.path("road").display());
+    fs::write(site.path("ssh_config"), config).expect("should write SSH configuration");
+    let config = site.path("ssh_config");
+    let output = command::run(site.deploy_command("1", &config, &["--host", &site.address()])).exits(3);
+    assert!(output.stderr.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{output}");
+    assert!(output.stderr.contains("line 59"), "{output}");
     assert!(site.running().is_empty());
     site.assert_tidy();
 }

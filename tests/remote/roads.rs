@@ -75,7 +75,7 @@ fn through_a_jump_host_and_a_context() {
     // The host's own port, at an address that the jump host knows.
     let own = fs::read_to_string(site.host.ssh_config()).expect("should read SSH configuration");
     let own = own.lines().map(|line| match line.trim_start().split(' ').next() {
-        Some("HostName") => format!("    HostName {}\n    ProxyJump {}\n", address(&site.host), jump.name()),
+        Some("HostName") => format!("    HostName {}\n    ProxyJump {}\n", site.host.inner_address(), jump.name()),
         Some("Port") => "    Port 22\n".to_owned(),
         _ => format!("{line}\n"),
     });
@@ -93,7 +93,7 @@ fn through_a_jump_host_and_a_context() {
 #[test]
 fn over_tls() {
     let site = Site::docker(&[]);
-    let address = address(&site.host);
+    let address = site.host.inner_address();
     let keys = site.path("keys");
     fs::create_dir(&keys).expect("should make a folder");
     let script = format!(
@@ -130,12 +130,4 @@ fn over_tls() {
     let options = ["--context", "tls"];
     let output = command::run(site.deploy_command("3", &site.host.ssh_config(), &options)).exits(1);
     assert!(output.stderr.contains("/here is on this machine and not on the engine's host"), "{output}");
-}
-
-/// A host's address on the network that it shares with others.
-fn address(host: &Host) -> String {
-    let mut inspect = Command::new("docker");
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    inspect.args(["container", "inspect", "--format", format, &host.container()]);
-    command::run(inspect).success().stdout.trim().to_owned()
 }

@@ -77,6 +77,13 @@ impl Host {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Its address on the network that it shares with other hosts, where its sshd has the usual port.
+    #[track_caller]
+    pub(crate) fn inner_address(&self) -> String {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        docker(&["container", "inspect", "--format", format, &self.container()]).success().stdout.trim().to_owned()
+    }
+
     /// An SSH configuration that knows the host by its name, but says nothing on other hosts.
     pub(crate) fn ssh_config(&self) -> PathBuf {
         self.own("ssh_config")
