@@ -16,7 +16,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use crate::text;
@@ -26,6 +26,12 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Lines of a failed child's stderr that its error shows.
 const TAIL: usize = 20;
+
+/// Bytes of a line that are read, see [`each_line`].
+const LONGEST_LINE: u64 = 4096;
+
+/// Bytes that a child may print on stdout: far more than Compose's model of any project.
+const LONGEST_OUTPUT: u64 = 64 << 20;
 
 /// Becomes the program in its arguments, without ears for signals that are meant for kerek.
 const DEAF: &str = r#"trap "" HUP INT QUIT TERM; exec "$@""#;
@@ -178,11 +184,12 @@ impl Command {
                     // A child that does not read its input says why by its exit code.
                     let _ = stdin.write_all(&input).await;
                 }
+                std::io::Result::Ok(())
             };
             let read = async {
                 match child.stdout.take() {
                     Some(pipe) if self.tells_all => each_line(pipe, |line| on_line.borrow_mut()(&line)).await?,
-                    Some(mut pipe) => drop(pipe.read_to_end(&mut stdout).await?),
+                    Some(pipe) => stdout = read_all(pipe, LONGEST_OUTPUT).await?,
                     None => {}
                 }
                 std::io::Result::Ok(())
@@ -200,8 +207,7 @@ impl Command {
                 }
                 std::io::Result::Ok(())
             };
-            let ((), read, listen) = tokio::join!(write, read, listen);
-            read.and(listen)?;
+            tokio::try_join!(write, read, listen)?;
             child.wait().await
         };
         let status = tokio::select! {
@@ -273,24 +279,45 @@ impl std::fmt::Display for Command {
     }
 }
 
-/// Reads lines until the end, tolerating any bytes; very long lines are cut.
-pub(crate) async fn each_line(
-    pipe: impl tokio::io::AsyncRead + Unpin,
-    mut handle: impl FnMut(String),
-) -> std::io::Result<()> {
-    const LONGEST: usize = 4096;
+/// Reads lines until the end, tolerating any bytes. Very long lines are cut, and what is cut off is held nowhere.
+pub(crate) async fn each_line(pipe: impl AsyncRead + Unpin, mut handle: impl FnMut(String)) -> std::io::Result<()> {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await? > 0 {
-        line.truncate(LONGEST);
+    while (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await? > 0 {
         let decoded = String::from_utf8_lossy(&line);
         let trimmed = decoded.trim_end();
         if !trimmed.is_empty() {
             handle(text::escape(trimmed));
         }
+        if !line.ends_with(b"\n") {
+            skip_line(&mut reader).await?;
+        }
         line.clear();
     }
     Ok(())
+}
+
+/// Reads to the end of the line that has begun, and forgets it.
+async fn skip_line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<()> {
+    loop {
+        let piece = reader.fill_buf().await?;
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(piece.len(), |end| end + 1);
+        reader.consume(length);
+        if end.is_some() || length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads all there is; fails if that is more than `limit` bytes.
+pub(crate) async fn read_all(pipe: impl AsyncRead + Unpin, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    pipe.take(limit + 1).read_to_end(&mut all).await?;
+    if all.len() as u64 > limit {
+        return Err(std::io::Error::other(format!("it prints more than {limit} bytes")));
+    }
+    Ok(all)
 }
 
 /// A child's process group, killed when this is dropped: whatever a child leaves running ends with it.
@@ -391,6 +418,32 @@ mod tests {
         assert_eq!(lines, ["no \\x1b[1mway", "really"]);
         let message = error.to_string();
         assert!(message.ends_with("failed (exit status: 3):\nno \\x1b[1mway\nreally"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn long_lines_are_cut_while_they_are_read() {
+        let mut lines = Vec::new();
+        let long = "x".repeat(10_000);
+        let text = format!("short\n{long}\n\n{}\nlast", "y".repeat(4096));
+        each_line(text.as_bytes(), |line| lines.push(line)).await.expect("readable");
+        assert_eq!(lines, ["short", &"x".repeat(4096), &"y".repeat(4096), "last"]);
+
+        // The beginning of a line that has no end is told before that.
+        let begin = std::cell::Cell::new(false);
+        let endless = each_line(tokio::io::repeat(b'x'), |_| begin.set(true));
+        assert!(tokio::time::timeout(Duration::from_millis(50), endless).await.is_err());
+        assert!(begin.get());
+    }
+
+    #[tokio::test]
+    async fn output_has_a_limit() {
+        assert_eq!(read_all(&b"1234"[..], 4).await.expect("few enough"), b"1234");
+        assert!(read_all(&b"12345"[..], 4).await.is_err());
+        // The child has ended by then, though it would not by itself.
+        let cancel = CancellationToken::new();
+        let endless = shell("trap '' PIPE; echo words >&2; exec cat /dev/zero").run(&cancel, |_| {});
+        let error = endless.await.expect_err("too much");
+        assert!(error.to_string().contains("more than"), "{error}");
     }
 
     #[tokio::test]

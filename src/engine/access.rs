@@ -163,7 +163,7 @@ impl Access {
         let Some(connection) = &link.connection else { return Err(no_answer(&self.endpoint, &[])) };
         let target = connection.target();
         let question = RemoteSocket::question(target.destination.socket(), self.podman);
-        let remote = RemoteSocket::parse(&connection.run(&question).await?.stdout, target)?;
+        let remote = RemoteSocket::parse(&connection.run(&question).await?, target)?;
         let shell = shell(sessions, remote.prefix());
         if let Some(path) = remote.to_forward() {
             connection.forward(&self.socket, path).await?;

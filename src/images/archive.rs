@@ -7,17 +7,22 @@
 //! The engine that has saved the archive is not trusted: what does not belong into an archive is refused, and so is an
 //! entry that has another size than it says. That content matches its digest is checked by who loads it.
 
+mod allowance;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 
 use super::delta::{Fate, Layer};
 use super::digest::Digest;
 use super::manifest::{self, Config, Descriptor, LAYER, MANIFEST};
+use allowance::Allowance;
 
 /// The most bytes of a configuration, manifest or index.
 pub const LARGEST_DOCUMENT: u64 = 8 << 20;
 /// The most entries of an archive: layers have a few each.
 const MOST_ENTRIES: usize = 16 * manifest::MOST_LAYERS;
+/// The most bytes that may stand before an entry's content: a header, and others about a long name or a large size.
+const LARGEST_HEAD: u64 = 32 << 10;
 const BLOCK: usize = 512;
 
 /// Why an archive cannot be used.
@@ -70,9 +75,18 @@ pub struct Packed {
 
 /// Reads an archive as an engine saves it and writes one with what is to be sent.
 pub fn repack(input: impl Read, output: &mut impl Write, shipment: &Shipment) -> Result<Packed, Error> {
-    let mut archive = tar::Archive::new(input);
+    let allowance = Allowance::default();
+    let mut archive = tar::Archive::new(allowance.over(input));
     let mut found = Found { needed: shipment.needed(), ..Found::default() };
-    for (index, entry) in archive.entries()?.enumerate() {
+    let mut entries = archive.entries()?;
+    for index in 0.. {
+        allowance.set(Some(LARGEST_HEAD));
+        let entry = entries.next();
+        if allowance.is_used_up() {
+            return Err(Error::Hostile("it has too much before an entry".to_owned()));
+        }
+        allowance.set(None);
+        let Some(entry) = entry else { break };
         if index >= MOST_ENTRIES {
             return Err(Error::Hostile(format!("it has more than {MOST_ENTRIES} entries")));
         }
@@ -87,6 +101,8 @@ pub fn repack(input: impl Read, output: &mut impl Write, shipment: &Shipment) ->
         if !shipment.tells_sizes && found.is_all_that_is_needed() {
             break;
         }
+        // The next one's head is what comes next.
+        io::copy(&mut entry, &mut io::sink())?;
     }
     found.finish(output, shipment)
 }

@@ -67,7 +67,7 @@ impl Place {
                 let command = Command::new("sh").args(["-c", PROBE, "probe.sh", argument]);
                 command.run(&CancellationToken::new(), |_| {}).await.map_err(anyhow::Error::new)?.stdout
             }
-            Self::There(connection) => connection.run(&wrap(PROBE, &[argument])).await?.stdout,
+            Self::There(connection) => connection.run(&wrap(PROBE, &[argument])).await?,
         };
         Facts::parse(&output).ok_or_else(|| self.garbled(&output))
     }

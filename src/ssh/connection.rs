@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process;
 use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +38,8 @@ const CONNECT: u32 = 15;
 const LOGIN: Duration = Duration::from_secs(60);
 /// What a command on the host may take, see [`Connection::run`].
 const COMMAND: Duration = Duration::from_secs(30);
+/// Bytes that it may answer.
+pub(super) const LONGEST_ANSWER: u64 = 1 << 20;
 /// How often to look whether the login has succeeded.
 const LOOK: Duration = Duration::from_millis(3);
 /// What the master may take to say goodbye.
@@ -142,12 +144,20 @@ impl Connection {
         Ok(Self { target, said, session, master, closing, lost })
     }
 
-    /// Runs a command on the host, through the user's login shell, whichever that is. Returns its output, whatever its
-    /// exit code.
-    pub async fn run(&self, command: &str) -> Result<process::Output, Failure> {
+    /// Runs a command on the host, through the user's login shell, whichever that is. Returns what it prints on stdout,
+    /// whatever its exit code.
+    pub async fn run(&self, command: &str) -> Result<Vec<u8>, Failure> {
         let mut call = self.session.raw_command(command);
-        call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        match timeout(COMMAND, call.output()).await {
+        call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let answer = async {
+            let mut child = call.spawn().await?;
+            let pipe = child.stdout().take().ok_or_else(|| io::Error::other("a stream is missing"));
+            let read = async { children::read_all(pipe?, LONGEST_ANSWER).await };
+            let output = read.await.map_err(openssh::Error::ChildIo)?;
+            child.wait().await?;
+            Ok(output)
+        };
+        match timeout(COMMAND, answer).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(self.broken(&error)),
             Err(_) => Err(self.target.explain(&[format!("a command gave no answer within {} s", COMMAND.as_secs())])),

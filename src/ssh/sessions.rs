@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Remote, start};
+use super::connection::{Connection, LONGEST_ANSWER, Remote, start};
 use super::diagnosis::Target;
 use crate::text::escape;
 
@@ -24,8 +24,6 @@ const ENOUGH: usize = 6;
 const MOMENT: Duration = Duration::from_millis(150);
 /// What a command may take that is [asked](Sessions::ask).
 const COMMAND: Duration = Duration::from_secs(20);
-/// Bytes that it may answer.
-const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// Sessions on a host.
 #[derive(Debug)]

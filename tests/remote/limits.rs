@@ -73,6 +73,17 @@ fn who_may_not_log_in_again_reads_why() {
 }
 
 #[test]
+fn a_host_that_goes_on_and_on_is_given_up() {
+    let site = Site::docker(&["--user", "deploy"]);
+    site.host.run(&["sh", "-c", "echo 'cat /dev/zero' >/home/deploy/.bashrc"]).success();
+    let begin = Instant::now();
+    let output = site.deploy("1").exits(3);
+    assert!(output.stderr.contains("it prints more than 1048576 bytes"), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+    site.assert_tidy();
+}
+
+#[test]
 fn sudo_does_where_the_socket_is_not_for_the_user() {
     let site = Site::docker(&["--user", "deploy", "--no-docker-group"]);
     site.deploy("1").success();

@@ -187,6 +187,61 @@ fn hostile_archives_are_refused() {
 }
 
 #[test]
+fn endless_heads_are_refused_while_they_are_read() {
+    let wanted = shipment(&[b"layer"], &[]);
+    let head = |kind: u8, size: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    // A list of holes that goes on and on.
+    let mut sparse = head(b'S', 0);
+    sparse[482] = 1;
+    let mut header = tar::Header::from_byte_slice(&sparse).clone();
+    header.set_cksum();
+    let (mut hole, mut holes) = ([0; BLOCK], header.as_bytes().to_vec());
+    hole[504] = 1;
+    holes.extend(hole.repeat(1000));
+    for head in [head(b'L', 1 << 40), head(b'K', 1 << 40), head(b'x', 1 << 40), holes] {
+        let read = std::cell::Cell::new(0_u64);
+        let input = head.chain(io::repeat(b'x'));
+        let error = repack(Counted(input, &read), &mut Vec::new(), &wanted).expect_err("too much");
+        assert!(matches!(error, Error::Hostile(_)), "{error}");
+        assert!(read.get() <= LARGEST_HEAD, "{}", read.get());
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R>(R, &'a std::cell::Cell<u64>);
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        self.1.set(self.1.get() + read as u64);
+        Ok(read)
+    }
+}
+
+#[test]
+fn sizes_may_stand_in_extended_headers() {
+    // As Docker does it with layers of more than 8 GiB, whose size has no room in a header.
+    let layers: [&[u8]; 1] = [&[7; 10_000]];
+    let wanted = shipment(&layers, &[]);
+    let config = config(&layers);
+    let path = manifest::path(&digest(layers[0]));
+    let mut saved = archive(&[("x", tar::EntryType::XHeader, b"14 size=10000\n"), (&path, Regular, b"")]);
+    saved.truncate(saved.len() - 2 * BLOCK);
+    saved.extend(layers[0]);
+    pad(&mut saved, layers[0].len() as u64).expect("memory");
+    saved.extend(archive(&[(&manifest::path(&digest(&config)), Regular, &config)]));
+    let (packed, entries) = run(&saved, &wanted).expect("an archive");
+    assert_eq!(packed.written, 10_000);
+    assert!(entries.contains(&(path, layers[0].to_vec())));
+}
+
+#[test]
 fn a_configuration_with_other_layers_is_refused() {
     let saved = saved_by_docker(&[b"a", b"b"]);
     let mut wanted = shipment(&[b"a", b"b"], &[]);
