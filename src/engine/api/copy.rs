@@ -38,6 +38,7 @@ impl Creation {
         if body.get("Entrypoint").is_none_or(is_empty) {
             body.insert("Entrypoint".into(), json!([""]));
         }
+        leave_out_shared(&mut body, &host);
         rename_limits(&mut host);
         label(&mut body, variation);
         for (path, volume) in &variation.volumes {
@@ -52,6 +53,19 @@ impl Creation {
         body.insert("NetworkingConfig".into(), json!({ "EndpointsConfig": first }));
         body.insert("HostConfig".into(), Value::Object(host));
         Some(Self { body: Value::Object(body), later })
+    }
+}
+
+/// Leaves out what a container cannot ask for as it has none of its own: what an inspection lists there, the image or the
+/// engine has filled in.
+fn leave_out_shared(body: &mut Map<String, Value>, host: &Map<String, Value>) {
+    let mode = |key| host.get(key).and_then(Value::as_str).unwrap_or_default();
+    let joins = mode("NetworkMode").starts_with("container:");
+    if joins {
+        body.remove("ExposedPorts");
+    }
+    if joins || mode("UTSMode") == "host" {
+        body.remove("Hostname");
     }
 }
 
@@ -222,6 +236,24 @@ mod tests {
             {"Name": "nofile", "Soft": 1, "Hard": 2}, {"Name": "nproc", "Soft": 3, "Hard": 4}, {"Soft": 5},
         ]);
         assert_eq!(creation.body["HostConfig"]["Ulimits"], expected);
+    }
+
+    #[test]
+    fn what_belongs_to_another_container_is_not_asked_for() {
+        let keys = |host: &[(&str, &str)]| {
+            let mut original = original();
+            original["Config"]["ExposedPorts"] = json!({"8080/tcp": {}});
+            original["Config"]["Hostname"] = json!("shop");
+            for (key, value) in host {
+                original["HostConfig"][key] = json!(value);
+            }
+            let body = Creation::like(original, &variation(), true).expect("settings").body;
+            ["ExposedPorts", "Hostname"].map(|key| body.get(key).is_some())
+        };
+        assert_eq!(keys(&[]), [true, true]);
+        assert_eq!(keys(&[("NetworkMode", "container:1f3a")]), [false, false]);
+        assert_eq!(keys(&[("UTSMode", "host")]), [true, false]);
+        assert_eq!(keys(&[("NetworkMode", "host")]), [true, true]);
     }
 
     #[test]
