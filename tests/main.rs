@@ -14,6 +14,7 @@ mod deploy;
 mod docs;
 mod engine;
 mod examples;
+mod followers;
 mod harness;
 mod hooks;
 mod hosts;

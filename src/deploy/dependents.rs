@@ -1,13 +1,15 @@
-//! Services that depend on others by `restart: true`: when a dependency's containers are replaced or restarted, they get
-//! a new beginning as well.
+//! Services that depend on others by `restart: true`, or live in their namespaces: when a dependency's containers are
+//! replaced or restarted, they get a new beginning as well.
 //!
 //! Where old and new container may run side by side, the containers are replaced, which loses no request; elsewhere they
 //! are restarted, as Compose does. A run may have been cut off between the dependency and its dependents: containers
-//! that were started before all of the dependency's were even created show that there is something to make up for.
+//! that were started before all of the dependency's were even created show that there is something to make up for, and so
+//! do those that were started before the container whose namespaces they live in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::condition::is_serving;
+use super::followers;
 use super::plan::{Plan, Reason, ServicePlan, Slot, Successor};
 use crate::compose::{Order, Service};
 use crate::engine::{Container, State};
@@ -23,7 +25,11 @@ pub(super) fn disturbed(
     going: &BTreeSet<ContainerId>,
 ) -> BTreeMap<ContainerId, ServiceName> {
     let mut disturbed = BTreeMap::new();
-    for (name, _) in service.depends_on.iter().filter(|(_, dependency)| dependency.restart) {
+    let hosts: BTreeSet<_> = followers::hosts(service).collect();
+    let by_wish = service.depends_on.iter().filter(|(_, dependency)| dependency.restart).map(|(name, _)| name);
+    for name in by_wish.chain(hosts.iter().copied()).collect::<BTreeSet<_>>() {
+        let host = hosts.get(name).and_then(|name| followers::representative(name, observed));
+        let host = host.filter(|host| is_serving(host) && !going.contains(&host.id));
         // What was added later, by scaling up, has disturbed nobody.
         let staying = observed.iter().filter(|it| !it.one_off && it.service == *name && !going.contains(&it.id));
         // A job's containers have done their work.
@@ -32,7 +38,8 @@ pub(super) fn disturbed(
         let oldest = at_work.map(|container| container.created).min().flatten();
         for container in containers.iter().filter(|container| is_serving(container)) {
             let missed_it = matches!((container.started, oldest), (Some(started), Some(created)) if started < created);
-            if missed_it || renewed.contains(name) {
+            let is_outlived = host.is_some_and(|host| followers::is_outlived(container, host));
+            if missed_it || is_outlived || renewed.contains(name) {
                 disturbed.entry(container.id.clone()).or_insert_with(|| name.clone());
             }
         }

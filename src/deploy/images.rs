@@ -7,14 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use anyhow::anyhow;
 use futures_util::future;
 
 use super::plan::{ChangedImage, Plan};
-use crate::compose::Project;
 use crate::compose::images::{Options, Policy, Refresh};
+use crate::compose::{Compose, Project, Service};
 use crate::engine::{self, Container, Engine, Image, State};
+use crate::error::Failure;
 use crate::names::{ContainerId, ImageId, ServiceName};
 use crate::report::{Event, Reporter};
+use crate::text::escape;
 
 /// What has to be built and pulled, although no container may be missing. What is missing besides that, Compose brings
 /// in when it creates containers.
@@ -52,6 +55,57 @@ pub(super) async fn wanted<E: Engine>(
 fn is_older(image: Option<Image>, time: Duration) -> bool {
     let tagged = image.and_then(|image| image.tagged);
     tagged.is_none_or(|tagged| SystemTime::now().duration_since(tagged).is_ok_and(|age| age > time))
+}
+
+/// Brings in the images that some services lack, as Compose would when it creates their containers: for those that are
+/// created only when something has changed already. Fails if an image cannot be had.
+pub(super) async fn bring_in<E: Engine, C: Compose>(
+    engine: &E,
+    compose: &C,
+    project: &Project,
+    services: impl Iterator<Item = &ServiceName>,
+    options: &Options,
+) -> Result<(), Failure> {
+    let mut lacking = services.filter_map(|name| Some((name, project.services.get(name)?))).collect();
+    lacking = without_image(engine, lacking).await?;
+    let mut pulls = Refresh { quiet_pull: options.quiet_pull, ..Refresh::default() };
+    for (name, service) in &lacking {
+        if matches!(options.policy(&service.source), Policy::Missing | Policy::Every(_) | Policy::Always) {
+            let group = if service.source.builds { &mut pulls.try_pull } else { &mut pulls.pull };
+            group.insert((*name).clone());
+        }
+    }
+    if !pulls.is_empty() {
+        compose.refresh(&pulls).await?;
+        lacking = without_image(engine, lacking).await?;
+    }
+    let buildable = lacking.iter().filter(|(_, service)| service.source.builds && !options.no_build);
+    let builds = Refresh { build: buildable.map(|(name, _)| (*name).clone()).collect(), ..Refresh::default() };
+    if !builds.is_empty() {
+        compose.refresh(&builds).await?;
+        lacking = without_image(engine, lacking).await?;
+    }
+    match lacking.first() {
+        None => Ok(()),
+        Some((name, service)) => {
+            let image = escape(&service.image);
+            Err(anyhow!(
+                "{name} needs the image {image}, which the engine does not have and which may not be brought in"
+            )
+            .into())
+        }
+    }
+}
+
+/// Those of some services whose image is not on the engine.
+async fn without_image<'a, E: Engine>(
+    engine: &E,
+    services: Vec<(&'a ServiceName, &'a Service)>,
+) -> engine::Result<Vec<(&'a ServiceName, &'a Service)>> {
+    let look = |&(name, service): &(&'a ServiceName, &'a Service)| async move {
+        engine::Result::Ok(engine.image(&service.image).await?.is_none().then_some((name, service)))
+    };
+    Ok(future::try_join_all(services.iter().map(look)).await?.into_iter().flatten().collect())
 }
 
 /// When Compose is to pull while it creates containers of some services: what [`wanted`] has brought in is not brought

@@ -22,6 +22,7 @@ mod laws;
 pub mod lock;
 mod naming;
 mod orphans;
+mod passes;
 pub mod plan;
 mod pre_start;
 mod prepare;
@@ -55,8 +56,10 @@ use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 use crate::report::{Event, Reporter};
+use crate::text::escape;
 use elsewhere::Missing;
 use exchange::Context;
+use passes::{Passed, Passes};
 use plan::{Options, Plan};
 pub use witness::Witness;
 
@@ -152,35 +155,30 @@ pub async fn deploy<E: Engine, C: Compose>(
         compose.refresh(&refresh).await?;
         survey = self::survey(engine, compose, request).await?;
     }
+    // What comes after others would fail after they have changed.
+    let later = followers::later(&survey.project, &survey.plan);
+    let growing = survey.plan.growing().filter(|name| later.contains(*name));
+    images::bring_in(engine, compose, &survey.project, growing, &request.images).await?;
+    let mut changed = Vec::new();
     if !survey.plan.networks.is_empty() {
         let Survey { project, containers, plan, .. } = &survey;
         definitions::replace(compose, project, containers, &plan.networks, reporter).await?;
-        survey = self::survey(engine, compose, request).await?;
+        changed = plan.networks.keys().map(|network| format!("the network {}", escape(network.as_str()))).collect();
+        let again = self::survey(engine, compose, request).await;
+        survey = again.map_err(|failure| passes::belated(failure, &changed))?;
     }
-    let Survey { mut project, containers: mut before, mut options, mut plan } = survey;
+    let Survey { project, containers, options, plan } = &mut survey;
     let name = project.name.clone();
-    images::note(&plan, &options.changed_images, reporter);
-    advice::advise(&project, &plan, &before, reporter);
-    plan.orphans = orphans::to_remove(compose, &project, &before, request, reporter).await?;
-    let orphans = before.clone();
-    let deployed = deployed(&project, &plan);
+    images::note(plan, &options.changed_images, reporter);
+    advice::advise(project, plan, containers, reporter);
+    let orphans = orphans::to_remove(compose, project, containers, request, reporter).await;
+    plan.orphans = orphans.map_err(|failure| passes::belated(failure, &changed))?;
+    let (plan, before) = (plan.clone(), containers.clone());
+    let mut deployed = deployed(project, &plan);
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
-    // Services that live in containers of others come after them, in a pass of their own: only then is it known whose
-    // namespaces they are to join.
-    let mut rest = plan.clone();
-    while !rest.is_settled() {
-        let later = followers::later(&project, &rest);
-        options.considered.retain(|service| !later.contains(service));
-        let now = make_plan(&project, &before, &options)?;
-        let change = Change { engine, compose, request, reporter, cancel, options: &options };
-        change.make(project.clone(), &before, now).await?;
-        if later.is_empty() || request.no_start {
-            break;
-        }
-        (project, before, _) = observe(engine, compose, request).await?;
-        options = Options { considered: later, renew_volumes: options.renew_volumes, ..Options::default() };
-        (rest, _) = rehearsal::plan(compose, &mut project, &before, &mut options).await?;
-    }
+    let passes = Passes { engine, compose, request, reporter, cancel, changed };
+    let Passed { project, left_out } = Box::pin(passes.make(survey)).await?;
+    deployed.updated = deployed.updated.saturating_sub(left_out.len());
     let updated = deployed.updated;
     if request.no_start {
         reporter.report(&Event::Prepared { services: updated, took: begin.elapsed() });
@@ -189,8 +187,8 @@ pub async fn deploy<E: Engine, C: Compose>(
     if request.wait {
         aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
     }
-    orphans::remove(engine, &plan, &orphans, request, reporter).await?;
-    naming::mend(engine, &project, &plan, &orphans, reporter).await;
+    orphans::remove(engine, &plan, &before, request, reporter).await?;
+    naming::mend(engine, &project, &plan, &before, reporter).await;
     reporter.report(&Event::Finished { updated, unchanged: plan.services.len() - updated, took: begin.elapsed() });
     Ok(deployed)
 }
@@ -259,20 +257,12 @@ async fn observe<E: Engine, C: Compose>(
     Ok((loaded.project, containers, missing))
 }
 
-/// The container that each service stands for where another service joins it: the one that Compose chooses, too.
+/// The container that each service stands for where another service joins it.
 fn representatives(loaded: &Loaded, containers: &[Container]) -> BTreeMap<ServiceName, ContainerId> {
     let joined: BTreeSet<_> =
         loaded.project.services.values().flat_map(|service| service.joins.values().flatten()).collect();
-    joined
-        .into_iter()
-        .filter_map(|name| {
-            let first = containers
-                .iter()
-                .filter(|container| !container.one_off && container.service == *name)
-                .min_by_key(|container| (!condition::is_serving(container), &container.name))?;
-            Some((name.clone(), first.id.clone()))
-        })
-        .collect()
+    let container = |name| followers::representative(name, containers).map(|container| container.id.clone());
+    joined.into_iter().filter_map(|name| Some((name.clone(), container(name)?))).collect()
 }
 
 async fn options<E: Engine>(
@@ -329,6 +319,8 @@ struct Change<'a, E, C> {
     reporter: &'a dyn Reporter,
     cancel: &'a Cancel,
     options: &'a Options,
+    /// Whether something else has been changed by now.
+    begun: bool,
 }
 
 impl<E: Engine, C: Compose> Change<'_, E, C> {
@@ -440,10 +432,9 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
     }
 
     fn check_cancel(&self) -> Result<(), Failure> {
-        match self.cancel.reason() {
-            None => Ok(()),
-            Some(reason) => Err(Failure::new(reason.kind(), anyhow!("{}; nothing was changed", verb(reason)))),
-        }
+        let Some(reason) = self.cancel.reason() else { return Ok(()) };
+        let scope = if self.begun { "nothing more" } else { "nothing" };
+        Err(Failure::new(reason.kind(), anyhow!("{}; {scope} was changed", verb(reason))))
     }
 
     /// Removes what was prepared for replicas whose turn never came.
@@ -473,7 +464,6 @@ fn adopt_labels(project: &mut Project, before: &[Container], after: &[Container]
     }
 }
 
-/// A failed engine call before anything was changed.
 /// What a signal did, as the beginning of a sentence.
 fn verb(reason: Reason) -> &'static str {
     match reason {

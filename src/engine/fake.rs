@@ -25,7 +25,7 @@ use super::{
 };
 use crate::cancel::{Cancel, Reason};
 use crate::engine::Image;
-use crate::names::{ContainerId, NetworkName, ProjectName};
+use crate::names::{ContainerId, ImageId, NetworkName, ProjectName};
 pub(crate) use behaviour::{Behaviour, Process};
 pub(crate) use world::{Phase, Record, World, refused};
 
@@ -237,7 +237,7 @@ impl Engine for Fake {
     }
 
     async fn start(&self, id: &ContainerId) -> Result<()> {
-        self.write(format!("start {id}"), id, |world| world.change(id, |record| record.start(world.now()))).await
+        self.write(format!("start {id}"), id, |world| world.start(id)).await
     }
 
     async fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<()> {
@@ -308,7 +308,8 @@ impl Engine for Fake {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        self.read(format!("image {reference}"), |_| None).await
+        let image = Image { id: ImageId::new(format!("sha256:{reference}")), tagged: None };
+        self.read(format!("image {reference}"), |world| world.has_image(reference).then_some(image)).await
     }
 
     async fn received(&self, id: &ContainerId) -> Result<Option<u64>> {

@@ -306,7 +306,7 @@ fn reason_in_words(reason: &Reason) -> String {
         }
         Reason::FileChanged { path } => format!("content of {} changed", words::safe(path)),
         Reason::DependencyReplaced { service } => {
-            format!("depends on {}, which gets other containers", words::safe(service.as_str()))
+            format!("depends on {}, which gets other containers or was started again", words::safe(service.as_str()))
         }
         Reason::Forced => "asked for by --force-recreate".to_owned(),
         Reason::Stopped => "a container does not run".to_owned(),

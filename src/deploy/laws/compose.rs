@@ -7,15 +7,18 @@ use std::time::SystemTime;
 
 use anyhow::anyhow;
 
-use super::scenario::{Mess, Wish, seconds};
+use super::scenario::{Mess, Wish, hash, seconds};
 use crate::compose::delivered::Delivered;
 use crate::compose::images::Refresh;
 use crate::compose::{Compose, Creation, HookRun, Loaded, Rehearsal, order};
-use crate::deploy::naming;
+use crate::deploy::{followers, naming};
 use crate::engine;
 use crate::engine::fake::{Behaviour, Call, Fake, Phase, World, refused};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
+
+/// The name of an image that nobody has.
+pub(super) const NOWHERE: &str = "nowhere";
 
 /// Compose for one run.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl FakeCompose {
             self.call(format!("create {service}-{next}"), true, |world| {
                 let index = *self.made.borrow().get(service).unwrap_or(&0);
                 let mut record = self.wish.make(service, next, index, world);
+                self.wish.join(&mut record, &world.list(&self.wish.project.name))?;
                 record.container.created = Some(SystemTime::UNIX_EPOCH + world.now());
                 if fixed.is_some() && unnamed {
                     record = record.called(&format!("{}-{service}-{next}", self.wish.project.name));
@@ -113,22 +117,24 @@ impl Compose for FakeCompose {
     async fn hashes(
         &self,
         _: &Loaded,
-        _: &BTreeMap<ServiceName, ContainerId>,
+        containers: &BTreeMap<ServiceName, ContainerId>,
     ) -> Result<BTreeMap<ServiceName, String>, Failure> {
         self.call("hash".to_owned(), false, |_| {
             let services = self.wish.project.services.iter();
-            Ok(services.map(|(name, service)| (name.clone(), service.config_hash.clone())).collect())
+            Ok(services.map(|(name, service)| (name.clone(), hash(service, |host| containers.get(host)))).collect())
         })
         .await
     }
 
     async fn rehearse(&self, services: &BTreeSet<ServiceName>) -> Result<Rehearsal, Failure> {
         self.call("rehearse".to_owned(), false, |world| {
-            let containers = world.list(&self.wish.project.name).into_iter();
+            let containers = world.list(&self.wish.project.name);
+            let id = |host: &ServiceName| followers::representative(host, &containers).map(|host| &host.id);
             let kept = containers
+                .iter()
                 .filter(|container| !container.one_off && services.contains(&container.service))
-                .filter(|container| container.config_hash == self.wish.project.services[&container.service].config_hash)
-                .map(|container| container.name)
+                .filter(|it| it.config_hash == hash(&self.wish.project.services[&it.service], id))
+                .map(|container| container.name.clone())
                 .collect();
             Ok(Rehearsal { kept, ..Rehearsal::default() })
         })
@@ -148,8 +154,19 @@ impl Compose for FakeCompose {
         self.call("variables".to_owned(), false, |_| Ok(BTreeMap::new())).await
     }
 
-    async fn refresh(&self, _: &Refresh) -> Result<(), Failure> {
-        self.call("refresh".to_owned(), false, |_| Ok(())).await
+    async fn refresh(&self, refresh: &Refresh) -> Result<(), Failure> {
+        self.call("refresh".to_owned(), false, |world| {
+            let Refresh { build, pull, try_pull, .. } = refresh;
+            for name in [build, pull, try_pull].into_iter().flatten() {
+                let image = &self.wish.project.services[name].image;
+                if image == NOWHERE {
+                    return Err(refused("no such image".to_owned()));
+                }
+                world.bring_in(image);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn create(&self, creation: &Creation) -> Result<(), Failure> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scenario::{Wish, copied};
+use super::scenario::{Wish, copied, is_of_version};
 use crate::cancel::Cancel;
 use crate::compose::{Order, Service};
 use crate::engine::fake::{Phase, Record, Witness, World};
@@ -89,7 +89,8 @@ impl Invariants {
                 let container = record.observe(now);
                 problems.extend(self.outlived(world, terms, &container));
                 let id = &container.id;
-                if container.config_hash != terms.service.config_hash {
+                problems.extend(cut_off(world, &container));
+                if !is_of_version(&container, &terms.service) {
                     problems.push(format!("{id} is of another version"));
                 }
                 let done = matches!(container.state, State::Running | State::Exited { code: 0, .. });
@@ -152,6 +153,14 @@ impl Invariants {
         });
         let outlived = container.state == State::Running && container.started < created.max();
         outlived.then(|| format!("{} should have begun anew with what it depends on", container.id))
+    }
+
+    /// Containers that run and are cut off from their namespaces.
+    pub(super) fn cut_off(&self, world: &World) -> Vec<String> {
+        let now = world.now();
+        let records = world.records();
+        let ours = records.values().filter(|record| self.terms.contains_key(&record.container.service));
+        ours.filter_map(|record| cut_off(world, &record.observe(now))).collect()
     }
 
     /// Services that are worse off than when the run began.
@@ -283,6 +292,15 @@ impl Witness for Invariants {
         }
         problems
     }
+}
+
+/// Tells if a container runs in namespaces that are gone.
+fn cut_off(world: &World, container: &Container) -> Option<String> {
+    let host = ContainerId::new(container.network_mode.strip_prefix("container:")?);
+    let records = world.records();
+    let host = records.get(&host).map(|host| host.observe(world.now()));
+    let lives = host.is_some_and(|host| host.state == State::Running && host.started <= container.started);
+    (container.state == State::Running && !lives).then(|| format!("{} is cut off", container.id))
 }
 
 fn is_of(record: &Record, project: &ProjectName, service: &ServiceName) -> bool {

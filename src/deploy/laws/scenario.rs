@@ -11,8 +11,9 @@ use crate::compose::order::{Condition, Dependency};
 use crate::compose::policy::{Drain, FailureAction, UpdatePolicy};
 use crate::compose::pre_start::PreStart;
 use crate::compose::{Exclusive, Order, Project, Service};
-use crate::deploy::{Request, naming};
-use crate::engine::fake::{Behaviour, News, Phase, Record, World};
+use crate::deploy::{Request, followers, naming};
+use crate::engine;
+use crate::engine::fake::{Behaviour, News, Phase, Record, World, refused};
 use crate::engine::{Attachment, Container, Content, Exec, File, RestartPolicy, Volume};
 use crate::names::{ContainerId, ImageId, NetworkName, ProjectName, ServiceName};
 
@@ -74,6 +75,20 @@ pub(super) struct Part {
 pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
+
+/// What Compose labels a service's containers with, if these are the containers that it joins.
+pub(super) fn hash<'a>(service: &Service, joined: impl Fn(&ServiceName) -> Option<&'a ContainerId>) -> String {
+    let ids = followers::hosts(service).filter_map(joined);
+    ids.fold(service.config_hash.clone(), |hash, id| format!("{hash}{IN}{id}"))
+}
+
+/// Whether a container is as the files say, but for whom it has joined.
+pub(super) fn is_of_version(container: &Container, service: &Service) -> bool {
+    container.config_hash.split(IN).next() == Some(&service.config_hash)
+}
+
+/// Stands between a version and the container that is joined.
+const IN: &str = " in ";
 
 /// The files that a service's containers are given.
 pub(super) fn copied(service: &Service) -> impl Iterator<Item = File> {
@@ -220,7 +235,23 @@ impl Wish {
                 records.push(record);
             }
         }
+        let containers: Vec<_> = records.iter().map(|record| record.container.clone()).collect();
+        for record in &mut records {
+            self.join(record, &containers).expect("the services that others join have containers");
+        }
         records
+    }
+
+    /// Has a new container join those that its service's containers live in.
+    pub(super) fn join(&self, record: &mut Record, containers: &[Container]) -> engine::Result<()> {
+        let service = &self.project.services[&record.container.service];
+        let id = |host: &ServiceName| followers::representative(host, containers).map(|host| &host.id);
+        for host in followers::hosts(service) {
+            let id = id(host).ok_or_else(|| refused(format!("no container of {host} to join")))?;
+            record.container.network_mode = format!("container:{id}");
+        }
+        record.container.config_hash = hash(service, id);
+        Ok(())
     }
 
     /// A container as Compose makes it, the `index`-th of its service in a run.
@@ -384,6 +415,19 @@ impl Part {
     /// Depends on another service under a condition.
     pub(super) fn awaits(self, other: &str, condition: Condition) -> Self {
         self.asks(other, Dependency { condition, ..Dependency::default() })
+    }
+
+    /// Lives in the network namespace of another service's container.
+    pub(super) fn joins(mut self, host: &str) -> Self {
+        self.service.joins.insert("network_mode", BTreeSet::from([ServiceName::new(host)]));
+        self.service.aliases.clear();
+        self.depends_on(host)
+    }
+
+    /// Is made of this image.
+    pub(super) fn image(mut self, image: &str) -> Self {
+        image.clone_into(&mut self.service.image);
+        self
     }
 
     /// Begins anew when another service's containers are replaced.

@@ -29,7 +29,7 @@ pub(super) fn faults(call: &Call) -> Vec<FaultKind> {
 }
 
 /// Spoils every call of a deployment in every way.
-async fn sweep(scenario: &Scenario) -> Lawful<()> {
+pub(super) async fn sweep(scenario: &Scenario) -> Lawful<()> {
     let calls = Trial::new(scenario).run(&scenario.new, None).await?.calls;
     for (at, call) in calls.iter().enumerate() {
         for kind in faults(call) {

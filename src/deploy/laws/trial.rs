@@ -236,6 +236,18 @@ impl Trial {
     }
 }
 
+/// Deploys a wish that is not to be started. Returns how many services are said to be prepared, and how many containers
+/// there are that were never started.
+pub(super) async fn prepare(world: &Rc<World>, wish: &Wish) -> (usize, usize) {
+    let cancel = Cancel::new();
+    let invariants = Invariants::new(world, wish, cancel.clone());
+    let fake = Fake::new(world.clone(), None, News::Flowing, cancel.clone(), Box::new(invariants.clone()));
+    let compose = FakeCompose::new(fake.clone(), Rc::new(wish.clone()));
+    let reporter = Reports { fake: fake.clone(), planned_nothing: Cell::new(false) };
+    let deployed = deploy(&Patient::new(fake), &compose, &wish.request, &reporter, &cancel).await;
+    (deployed.expect("should succeed").updated, invariants.litter(world).len())
+}
+
 /// What a container holds, for people.
 fn holdings(record: &Record) -> String {
     let texts = record.files.iter().map(|(path, found)| {

@@ -19,6 +19,8 @@ pub(crate) struct World {
     records: RefCell<BTreeMap<ContainerId, Record>>,
     /// Volumes that are gone.
     lost: RefCell<BTreeSet<String>>,
+    /// Names of images that were brought in.
+    images: RefCell<BTreeSet<String>>,
     changes: watch::Sender<()>,
     made: Cell<usize>,
 }
@@ -82,6 +84,7 @@ impl World {
             birth: (Instant::now(), Self::BEGIN),
             records: RefCell::new(by_id),
             lost: RefCell::default(),
+            images: RefCell::default(),
             changes: watch::Sender::new(()),
             made,
         }
@@ -93,6 +96,7 @@ impl World {
             birth: (Instant::now(), time),
             records: RefCell::new(self.records.borrow().clone()),
             lost: self.lost.clone(),
+            images: self.images.clone(),
             changes: watch::Sender::new(()),
             made: self.made.clone(),
         }
@@ -162,6 +166,30 @@ impl World {
     /// Whether a volume is gone.
     pub(crate) fn has_lost(&self, volume: &str) -> bool {
         self.lost.borrow().contains(volume)
+    }
+
+    /// Brings in an image.
+    pub(crate) fn bring_in(&self, image: &str) {
+        self.images.borrow_mut().insert(image.to_owned());
+    }
+
+    /// Whether an image was brought in.
+    pub(super) fn has_image(&self, image: &str) -> bool {
+        self.images.borrow().contains(image)
+    }
+
+    /// Starts a container; the one whose namespaces it lives in has to run.
+    pub(super) fn start(&self, id: &ContainerId) -> Result<()> {
+        let now = self.now();
+        let is_running = |host: &str| {
+            let records = self.records.borrow();
+            records.get(&ContainerId::new(host)).is_some_and(|host| host.observe(now).state == State::Running)
+        };
+        let mode = self.records.borrow().get(id).map(|record| record.container.network_mode.clone());
+        match mode.as_deref().and_then(|mode| mode.strip_prefix("container:")) {
+            Some(host) if !is_running(host) => Err(refused(format!("cannot join the namespaces of {host}"))),
+            _ => self.change(id, |record| record.start(now)),
+        }
     }
 
     /// Whether a container has a name.

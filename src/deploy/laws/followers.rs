@@ -1,0 +1,146 @@
+//! What lives in containers of others: it gets a new beginning whenever these do, whatever else has failed, and is never
+//! the reason why what could fail early fails late.
+
+use super::compose::NOWHERE;
+use super::scenario::{Part, Scenario, Wish, seconds};
+use super::sweeps::sweep;
+use super::trial::{Lawful, Ran, Trial, prepare};
+use crate::compose::Order;
+use crate::compose::order::Condition;
+use crate::engine::fake::{Behaviour, Phase, World};
+use crate::error::Kind;
+use crate::names::ServiceName;
+
+/// What never becomes healthy.
+const BAD: Behaviour = Behaviour::unhealthy(seconds(4));
+
+fn tunnel() -> Part {
+    Part::new("tunnel")
+}
+
+/// Lives in the tunnel's containers.
+fn app() -> Part {
+    Part::new("app").joins("tunnel")
+}
+
+/// Depends on what lives there.
+fn web() -> Part {
+    Part::new("web").awaits("app", Condition::Healthy)
+}
+
+/// The same, with one service at another version.
+fn with(wish: &Wish, service: &str, version: &str) -> Wish {
+    let mut wish = wish.clone();
+    let service = wish.project.services.get_mut(&ServiceName::new(service)).expect("a service of the project");
+    version.clone_into(&mut service.config_hash);
+    wish
+}
+
+/// Deploys once, from what has been running, and demands that nothing is cut off at the end.
+async fn deploy(name: &'static str, old: Wish, new: Wish) -> Lawful<(Trial, Ran)> {
+    let scenario = Scenario::update(name, old, new);
+    let mut trial = Trial::new(&scenario);
+    let ran = trial.run(&scenario.new, None).await?;
+    trial.demand_none("nothing is cut off", &ran.invariants.cut_off(&trial.world))?;
+    Ok((trial, ran))
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_goes_wrong_is_made_up_for() -> Lawful<()> {
+    let old = Wish::new([tunnel(), app(), web()]);
+    let update =
+        Scenario::update("a host, its follower, and who depends on that", old.clone(), with(&old, "tunnel", "v2"));
+    Trial::new(&update).converge(&update.new).await?;
+    sweep(&update.leniently()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_very_first_goes_in_order() -> Lawful<()> {
+    let wish = Wish::new([tunnel(), app(), Part::new("deep").joins("app"), web()]);
+    let scenario = Scenario::update("first deployment", wish.clone(), wish).from([]);
+    let mut trial = Trial::new(&scenario);
+    trial.converge(&scenario.new).await?;
+    sweep(&scenario.leniently()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_of_followers_and_their_dependents_come_along() -> Lawful<()> {
+    let deep = Part::new("deep").joins("app");
+    let old = Wish::new([tunnel(), app(), deep, web().restarts_with("deep")]);
+    let (mut trial, ran) = deploy("a chain", old.clone(), with(&old, "tunnel", "v2")).await?;
+    trial.demand(ran.kind().is_none(), "it succeeds")?;
+    assert_eq!(ran.invariants.replaced(&trial.world).len(), 3, "all but web, which is restarted");
+    trial.converge(&with(&old, "tunnel", "v2")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cut_off_by_hand_is_restarted() -> Lawful<()> {
+    let wish = Wish::new([tunnel(), app(), web()]);
+    let mut before = wish.deployed();
+    let host = before.iter_mut().find(|record| record.container.service.as_str() == "tunnel").expect("a container");
+    host.phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
+    let scenario = Scenario::update("a host that was restarted", wish.clone(), wish.clone()).from(before);
+    let mut trial = Trial::new(&scenario);
+    let ran = trial.run(&wish, None).await?;
+    trial.demand_none("containers stay what they are", &ran.invariants.replaced(&trial.world))?;
+    trial.converge(&wish).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_host_that_is_taken_back_takes_its_followers_back() -> Lawful<()> {
+    let deep = || Part::new("deep").joins("app");
+    let old = Wish::new([tunnel(), app(), deep(), web()]);
+    let new = Wish::new([tunnel().version("v2").behaving([BAD]), app().version("v2"), deep(), web()]);
+    let (mut trial, ran) = deploy("a bad host", old.clone(), new).await?;
+    trial.demand(ran.kind() == Some(Kind::RolledBack), "the old version serves")?;
+    trial.converge(&old).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unrelated_failure_leaves_no_follower_behind() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let old = Wish::new([tunnel(), app(), web(), Part::new("zoo").order(order)]);
+        let zoo = Part::new("zoo").order(order).version("v2").behaving([BAD]);
+        let new = Wish::new([tunnel().version("v2"), app(), web(), zoo]);
+        let (mut trial, ran) = deploy("an unrelated failure", old.clone(), new).await?;
+        trial.demand(ran.kind() == Some(Kind::Incomplete), "it stops half-way")?;
+        trial.converge(&old.at("v3")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_nobody_has_is_missed_early() -> Lawful<()> {
+    let old = Wish::new([tunnel(), app(), web()]);
+    let new = Wish::new([tunnel().version("v2"), app().version("v2").image(NOWHERE), web()]);
+    let (trial, ran) = deploy("a mistyped image", old, new).await?;
+    trial.demand(ran.kind() == Some(Kind::Unchanged), "nothing is begun")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_failure_is_not_called_an_early_one() -> Lawful<()> {
+    let old = Wish::new([tunnel(), app(), web()]);
+    let new = Wish::new([tunnel().version("v2"), app().version("v2"), web().version("v2").behaving([BAD])]);
+    let (mut trial, ran) = deploy("a bad dependent", old.clone(), new).await?;
+    trial.demand(ran.kind() == Some(Kind::Incomplete), "what was updated before stays so")?;
+    trial.converge(&old.at("v3")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_of_a_host_disturbs_nobody() -> Lawful<()> {
+    let old = Wish::new([tunnel(), app(), web()]);
+    let new = Wish::new([tunnel().replicas(2), app(), web()]);
+    let (trial, ran) = deploy("scaling up", old, new).await?;
+    trial.demand_none("all containers stay", &ran.invariants.replaced(&trial.world))
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_can_be_created_is_prepared() {
+    let old = Wish::new([tunnel(), app(), web()]);
+    let mut new = old.at("v2");
+    new.request.no_start = true;
+    let update = Scenario::update("--no-start", old, new);
+    let first = update.clone().from([]);
+    assert_eq!(prepare(&Trial::new(&update).world, &update.new).await, (2, 2), "tunnel and web");
+    assert_eq!(prepare(&Trial::new(&first).world, &first.new).await, (3, 3), "all");
+}
