@@ -1,5 +1,5 @@
-//! Services that live in containers of others (`network_mode: service:…` and the like): they begin anew whenever these do,
-//! and nothing is lost of them because something else fails.
+//! Services that live in containers of others (`network_mode: service:…` and the like): they begin anew whenever these
+//! do, and nothing is lost of them because something else fails.
 
 use crate::support::command::Output;
 use crate::support::project::{Container, Project};

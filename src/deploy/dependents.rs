@@ -1,10 +1,10 @@
 //! Services that depend on others by `restart: true`, or live in their namespaces: when a dependency's containers are
 //! replaced or restarted, they get a new beginning as well.
 //!
-//! Where old and new container may run side by side, the containers are replaced, which loses no request; elsewhere they
-//! are restarted, as Compose does. A run may have been cut off between the dependency and its dependents: containers
-//! that were started before all of the dependency's were even created show that there is something to make up for, and so
-//! do those that were started before the container whose namespaces they live in.
+//! Where old and new container may run side by side, the containers are replaced, which loses no request; elsewhere
+//! they are restarted, as Compose does. A run may have been cut off between the dependency and its dependents:
+//! containers that were started before all of the dependency's were even created show that there is something to make
+//! up for, and so do those that were started before the container whose namespaces they live in.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Services whose containers live in the namespaces of another service's container (`network_mode`, `ipc` or `pid` of
-//! `service:…`), or share its volumes (`volumes_from`). When that container goes, what lives in it is cut off, running or
-//! not: it has to be replaced as well, and can be created only once its new host is there. When that container is started
-//! again, its namespaces are others than before: what lives in them has to be restarted.
+//! `service:…`), or share its volumes (`volumes_from`). When that container goes, what lives in it is cut off, running
+//! or not: it has to be replaced as well, and can be created only once its new host is there. When that container is
+//! started again, its namespaces are others than before: what lives in them has to be restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,8 +41,8 @@ fn loses_host(plan: &Plan, containers: &[Container], host: &ServiceName) -> bool
     going.into_iter().any(|id| *id == container.id)
 }
 
-/// The services of a plan that have to wait until others of it are through: those that follow them, directly or not, and
-/// those that depend on such, directly or not.
+/// The services of a plan that have to wait until others of it are through: those that follow them, directly or not,
+/// and those that depend on such, directly or not.
 pub(super) fn later(project: &Project, plan: &Plan) -> BTreeSet<ServiceName> {
     let changing = |name: &ServiceName| plan.changes(name);
     let followers: BTreeSet<_> = pairs(project)
@@ -64,8 +64,8 @@ pub(super) fn later(project: &Project, plan: &Plan) -> BTreeSet<ServiceName> {
     [waiting, followers].into_iter().find(begins).unwrap_or_default()
 }
 
-/// Those of the `later` services that cannot be created as long as nothing may be stopped: followers of containers that go,
-/// and what depends on such of which there is no container yet.
+/// Those of the `later` services that cannot be created as long as nothing may be stopped: followers of containers that
+/// go, and what depends on such of which there is no container yet.
 pub(super) fn uncreatable(
     project: &Project,
     plan: &Plan,

@@ -1,9 +1,10 @@
-//! The passes of a deployment. Services that live in containers of others, and whoever depends on such, have to wait until
-//! those others are through: only then is it known whose namespaces they are to join. They get a pass of their own.
+//! The passes of a deployment. Services that live in containers of others, and whoever depends on such, have to wait
+//! until those others are through: only then is it known whose namespaces they are to join. They get a pass of their
+//! own.
 //!
-//! So part of them is prepared after something has changed. Their images are brought in before that, and a failure after
-//! that is never said to have changed nothing. If a pass fails, containers whose hosts have changed all the same get a new
-//! beginning: neither they nor their hosts have failed.
+//! So part of them is prepared after something has changed. Their images are brought in before that, and a failure
+//! after that is never said to have changed nothing. If a pass fails, containers whose hosts have changed all the same
+//! get a new beginning: neither they nor their hosts have failed.
 
 use std::collections::BTreeSet;
 

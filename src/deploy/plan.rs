@@ -160,8 +160,8 @@ pub enum Reason {
         /// Its path in the container.
         path: String,
     },
-    /// A service that it depends on by `restart: true`, or whose namespaces it shares, gets other containers, or has got
-    /// them, or was started again.
+    /// A service that it depends on by `restart: true`, or whose namespaces it shares, gets other containers, or has
+    /// got them, or was started again.
     DependencyReplaced {
         /// The other service.
         service: ServiceName,

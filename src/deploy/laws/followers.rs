@@ -1,5 +1,5 @@
-//! What lives in containers of others: it gets a new beginning whenever these do, whatever else has failed, and is never
-//! the reason why what could fail early fails late.
+//! What lives in containers of others: it gets a new beginning whenever these do, whatever else has failed, and is
+//! never the reason why what could fail early fails late.
 
 use super::compose::NOWHERE;
 use super::scenario::{Part, Scenario, Wish, seconds};

@@ -56,8 +56,8 @@ impl Creation {
     }
 }
 
-/// Leaves out what a container cannot ask for as it has none of its own: what an inspection lists there, the image or the
-/// engine has filled in.
+/// Leaves out what a container cannot ask for as it has none of its own: what an inspection lists there, the image or
+/// the engine has filled in.
 fn leave_out_shared(body: &mut Map<String, Value>, host: &Map<String, Value>) {
     let mode = |key| host.get(key).and_then(Value::as_str).unwrap_or_default();
     let joins = mode("NetworkMode").starts_with("container:");
