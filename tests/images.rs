@@ -20,9 +20,14 @@ const SMALL: usize = 200_000;
 
 /// A command that runs kerek with an engine as its source.
 fn kerek_command(source: &OtherEngine, arguments: &[&str]) -> (tempfile::TempDir, Command) {
+    kerek_command_from(&source.host(), arguments)
+}
+
+/// The same with the engine's address.
+fn kerek_command_from(source: &str, arguments: &[&str]) -> (tempfile::TempDir, Command) {
     let home = tempfile::tempdir().expect("temporary folder");
     let mut command = command::command(env!("CARGO_BIN_EXE_kerek"), home.path());
-    command.env("DOCKER_HOST", source.host()).args(arguments);
+    command.env("DOCKER_HOST", source).args(arguments);
     (home, command)
 }
 
@@ -305,6 +310,32 @@ fn a_wrong_guess_costs_a_second_try_and_nothing_else() {
         assert_arrived(&destination, &image);
         // The other one, this one, and the one that has lost its name.
         assert_eq!(images(&destination).len(), 3, "{output}");
+    }
+}
+
+#[test]
+fn what_cannot_be_picked_from_is_passed_on_as_it_is() {
+    let older = OtherEngine::start(Store::Overlay2);
+    let mute = OtherEngine::start(Store::Containerd);
+    let image = Recipe::new("kerek-test/web:1", &[&layer(1, SMALL), &layer(2, SMALL)]);
+    make(&older, &image);
+    make(&mute, &image);
+    for store in [Store::Overlay2, Store::Containerd, Store::Podman] {
+        for (source, fault) in [
+            // The layout of archives before Docker 25.
+            (&older, Fault::Saves(image.old_archive())),
+            // A store with manifests that gives no access to its content.
+            (&mute, Fault::Lie("HTTP/1.1 101".to_owned(), "HTTP/1.1 404".to_owned())),
+        ] {
+            let destination = OtherEngine::start(store);
+            let link = Link::to(&source.socket(), fault);
+            let arguments = ["-H", &destination.host(), "transfer-images", &image.name];
+            let (_home, command) = kerek_command_from(&link.host(), &arguments);
+            let output = command::run(command).success();
+            assert!(output.stderr.contains("sent as a whole"), "{output}");
+            assert_arrived(&destination, &image);
+            assert_eq!(images(&destination).len(), 1, "{output}");
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::names::ImageId;
 
 /// Inspections under way at once.
 const CONCURRENT_INSPECTIONS: usize = 16;
+/// The most names that are looked up of what was loaded.
+const MOST_NAMES: usize = 16;
 /// Enough of some content to tell how it is compressed.
 const BEGINNING: usize = 4;
 
@@ -160,14 +162,52 @@ impl Destination {
         digest.map(|digest| ImageId::new(digest.as_str()))
     }
 
+    /// The ID that an image has here whatever its manifest, in stores that know it by its configuration.
+    #[must_use]
+    pub fn id_by_config(&self, image: &Image) -> Option<ImageId> {
+        let config = image.form.config().filter(|_| self.about.store != Store::Containerd)?;
+        Some(ImageId::new(config.as_str()))
+    }
+
+    /// The ID of the image that was loaded, by what the engine says to have loaded; `None` if that is none or several.
+    pub async fn loaded(&self, said: &[String]) -> Result<Option<ImageId>> {
+        let mut loaded = None;
+        for reference in said.iter().take(MOST_NAMES) {
+            let id = match Digest::parse(reference) {
+                Some(_) => Some(ImageId::new(reference.as_str())),
+                None => self.api().image_details(reference).await?.map(|named| named.id),
+            };
+            if id.is_none() || loaded.is_some() && loaded != id {
+                return Ok(None);
+            }
+            loaded = id;
+        }
+        Ok(loaded)
+    }
+
     /// Whether an image that was loaded is whole and what it should be.
     pub async fn verify(&self, id: &ImageId, image: &Image, parts: &[(Digest, u64)]) -> Result<bool> {
         let Some(details) = self.api().image_details(id.as_str()).await? else { return Ok(false) };
+        if let Form::Opaque(layers) = &image.form {
+            return self.resembles(&details, image, layers).await;
+        }
         if self.about.store == Store::Containerd {
             return Ok(self.has(parts).await? && (self.content.is_none() || self.is_same(&details, image).await?));
         }
         let layers = digests(&details.layers).unwrap_or_default();
         Ok(layers.iter().eq(image.form.layers().iter().map(|layer| &layer.content)))
+    }
+
+    /// Whether an image that was loaded is whole and has these layers, which is all that its source has told.
+    async fn resembles(&self, there: &ImageDetails, image: &Image, layers: &[Digest]) -> Result<bool> {
+        if let (Some(content), Some(target)) = (&self.content, config_digest(&there.id)) {
+            let Ok(anatomy) = dissect(content, &target, &image.platform).await else { return Ok(false) };
+            let manifest = &anatomy.manifest;
+            let parts: Vec<_> = manifest.layers.iter().map(|part| (part.digest.clone(), part.size)).collect();
+            let same = anatomy.layers.iter().map(|layer| &layer.content).eq(layers);
+            return Ok(same && self.has(&parts).await?);
+        }
+        Ok(digests(&there.layers).is_some_and(|there| there == layers))
     }
 
     /// Removes an image that has no name. One that has got some in the meantime is somebody's.

@@ -63,8 +63,8 @@ pub enum Form {
     },
     /// All of it: content can be read piece by piece.
     Content(Box<Anatomy>),
-    /// Nothing. Its archive can only be passed on as it is.
-    Opaque,
+    /// At most the digests of its layers when not compressed. Its archive can only be passed on as it is.
+    Opaque(Vec<Digest>),
 }
 
 impl Form {
@@ -74,17 +74,17 @@ impl Form {
         match self {
             Self::Archive { config, .. } => Some(config),
             Self::Content(anatomy) => Some(&anatomy.manifest.config.digest),
-            Self::Opaque => None,
+            Self::Opaque(_) => None,
         }
     }
 
-    /// The layers, lowest first.
+    /// The layers that can be sent or left out one by one, lowest first.
     #[must_use]
     pub fn layers(&self) -> &[Layer] {
         match self {
             Self::Archive { layers, .. } => layers,
             Self::Content(anatomy) => &anatomy.layers,
-            Self::Opaque => &[],
+            Self::Opaque(_) => &[],
         }
     }
 }
@@ -137,7 +137,7 @@ impl Source {
                 let layers = layers.into_iter().map(|content| Layer { content, blob: None }).collect();
                 (platform_said, Form::Archive { config, layers })
             }
-            _ => (platform_said, Form::Opaque),
+            (_, _, layers) => (platform_said, Form::Opaque(layers.unwrap_or_default())),
         };
         Ok(Some((Image { id: details.id.clone(), platform, size: details.size, form }, details)))
     }

@@ -114,7 +114,7 @@ impl Order {
                 sent.filter_map(|(layer, _)| Some(layer.blob.as_ref()?.size)).sum()
             }
             Form::Archive { .. } if fates.iter().all(|fate| *fate == Fate::Send) => self.image.size,
-            Form::Archive { .. } | Form::Opaque => 0,
+            Form::Archive { .. } | Form::Opaque(_) => 0,
         }
     }
 }
@@ -222,7 +222,7 @@ impl Work<'_> {
         let mut fates = delta::delta(layers, inventory, order.exact);
         self.destination.complete(&mut fates).await.map_err(|error| on("destination", error))?;
         let kept = fates.iter().filter(|fate| **fate != Fate::Send).count();
-        if matches!(image.form, Form::Opaque) {
+        if matches!(image.form, Form::Opaque(_)) {
             let why = "the source does not tell what the image consists of";
             self.reporter.report(&Event::Transfer(Transfer::Whole { image: order.title(), why }));
         } else if matches!(inventory, Inventory::Unknown) && !self.options.force {

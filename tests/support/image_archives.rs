@@ -121,6 +121,18 @@ impl Recipe {
         entries.insert("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#);
         files(&entries.iter().map(|(path, content)| (path.as_str(), *content)).collect::<Vec<_>>())
     }
+
+    /// Its archive as Docker before 25 saves it by its ID: layers under IDs of their own, and no name.
+    pub(crate) fn old_archive(&self) -> Vec<u8> {
+        let config = self.config();
+        let config_path = format!("{}.json", hex(&config));
+        let paths: Vec<_> = self.layers.iter().map(|layer| format!("{}/layer.tar", hex(&layer[..100]))).collect();
+        let list = json!([{ "Config": config_path, "RepoTags": null, "Layers": paths }]).to_string().into_bytes();
+        let mut entries: Vec<(&str, &[u8])> = Vec::new();
+        entries.extend(paths.iter().zip(&self.layers).map(|(path, layer)| (path.as_str(), layer.as_slice())));
+        entries.extend([(config_path.as_str(), config.as_slice()), ("manifest.json", &list)]);
+        files(&entries)
+    }
 }
 
 /// Looks into an archive that an engine has saved: all content matches its digest, and all layers are there. Returns the

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     StallAt(u64),
     /// The first answer with the former text has the latter one instead, of the same length.
     Lie(String, String),
+    /// Whoever has an image saved gets this archive.
+    Saves(Vec<u8>),
 }
 
 /// A link to an engine, which ends with the test.
@@ -53,6 +55,17 @@ impl State {
         for place in places {
             answer[place..place + to.len()].copy_from_slice(to.as_bytes());
         }
+    }
+
+    /// The answer to a request that does not reach the engine.
+    fn answer(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let Fault::Saves(archive) = &self.fault else { return None };
+        let line = request.split(|byte| *byte == b'\r').next().map(String::from_utf8_lossy)?;
+        if !line.starts_with("GET ") || !line.contains("/images/") || !line.contains("/get") {
+            return None;
+        }
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", archive.len());
+        Some([head.as_bytes(), archive].concat())
     }
 
     fn hangs(&self) -> bool {
@@ -129,6 +142,12 @@ fn pump(mut from: UnixStream, mut to: UnixStream, state: &State, way: Way) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
             Err(_) => break,
         };
+        if let (Way::Towards, Some(answer)) = (way, state.answer(&buffer[..length])) {
+            if from.write_all(&answer).is_err() {
+                break;
+            }
+            continue;
+        }
         match way {
             Way::Towards => _ = state.sent.fetch_add(length as u64, Ordering::SeqCst),
             Way::Back => state.lie(&mut buffer[..length]),

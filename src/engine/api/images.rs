@@ -177,7 +177,9 @@ impl Api {
 
     /// Loads an archive, compressed or not, and returns when the engine has done so. Whether what is there now is any good
     /// is for the caller to see: engines with containerd call it a success if layers are missing.
-    pub async fn load_image<B>(&self, archive: B) -> Result<()>
+    ///
+    /// Returns what it says to have loaded, IDs or names, raw.
+    pub async fn load_image<B>(&self, archive: B) -> Result<Vec<String>>
     where
         B: Body<Data = Bytes, Error = std::io::Error> + Send + 'static,
     {
@@ -190,15 +192,18 @@ impl Api {
         let call = "load an image";
         let answer = self.http.upload(call, &self.path("/images/load?quiet=1"), archive).await?.accepted()?;
         let lines = serde_json::Deserializer::from_slice(answer.body()).into_iter::<Line>();
+        let mut loaded = Vec::new();
         for line in lines {
             let Line { error, stream } = line.map_err(|error| garbled(call, &error))?;
+            let stream = stream.unwrap_or_default();
+            loaded.extend(loaded_images(&stream));
             // So says containerd's store, and calls it a success.
-            let unpacking = || stream.filter(|line| line.starts_with("Error unpacking"));
+            let unpacking = || stream.starts_with("Error unpacking").then_some(stream);
             if let Some(message) = error.or_else(unpacking) {
                 return Err(Error { kind: ErrorKind::Refused, call: call.to_owned(), message });
             }
         }
-        Ok(())
+        Ok(loaded)
     }
 
     /// Gives an image a name, which is taken from the image that had it.
@@ -230,6 +235,14 @@ impl Api {
         let call = "open the engine's content store";
         within(call, Content::connect(self.http.socket())).await
     }
+}
+
+/// The images that an engine says to have loaded: Docker has one in a line, podman all, and both say the ID of one that
+/// has no name.
+fn loaded_images(line: &str) -> Vec<String> {
+    let names = ["Loaded image ID: ", "Loaded image: "].iter().find_map(|start| line.strip_prefix(start));
+    let names = names.into_iter().flat_map(|names| names.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Runs a small call, within its deadline.
@@ -272,6 +285,23 @@ impl From<Wire> for ImageDetails {
             architecture: wire.architecture.unwrap_or_default(),
             variant: wire.variant.unwrap_or_default(),
             size: wire.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_say_what_they_have_loaded() {
+        // Docker 28.5 with either store, podman 4.3.
+        assert_eq!(loaded_images("Loaded image ID: sha256:a7c8\n"), ["sha256:a7c8"]);
+        assert_eq!(loaded_images("Loaded image: kerek-x:1\n"), ["kerek-x:1"]);
+        assert_eq!(loaded_images("Loaded image: sha256:a7c8"), ["sha256:a7c8"]);
+        assert_eq!(loaded_images("Loaded image: localhost/a:1,localhost/b:1"), ["localhost/a:1", "localhost/b:1"]);
+        for other in ["", "\n", "Loaded image: ", "The image a:1 already exists, renaming the old one"] {
+            assert!(loaded_images(other).is_empty(), "{other}");
         }
     }
 }

@@ -97,19 +97,19 @@ impl Sending<'_> {
         self.reporter.report(&Event::Transfer(Transfer::Begun { image: title, layers: fates.len(), kept }));
         let meter = Meter::default();
         let job = Job::new(image, fates, self.destination.about.store);
-        let target = job.target().cloned();
-        let was_there = match target.as_ref().and_then(|target| self.destination.id_of(image, target)) {
-            Some(id) => self.destination.api().image_details(id.as_str()).await?.is_some(),
-            None => false,
-        };
+        let there = self.there(image, job.target()).await?;
         let (packed, loaded) = tokio::select! {
             streamed = self.stream(image, job, &meter) => streamed?,
             trouble = self.accompany(title, image, &meter) => return Err(trouble),
         };
-        let id = match &packed {
-            Some(packed) => self.destination.id_of(image, &packed.manifest),
-            None => image.form.config().map(|config| ImageId::new(config.as_str())),
+        let id = match (&packed, &loaded) {
+            (Some(packed), _) => self.destination.id_of(image, &packed.manifest),
+            (None, loaded) => match (self.destination.id_by_config(image), loaded) {
+                (None, Ok(said)) => self.destination.loaded(said).await?,
+                (id, _) => id,
+            },
         };
+        let was_there = id.as_ref().is_some_and(|id| there.contains(id));
         if let Err(trouble) = loaded {
             // Containerd keeps what it could not unpack.
             if let Some(id) = id.filter(|_| !was_there) {
@@ -127,10 +127,19 @@ impl Sending<'_> {
         Ok((sent, packed.map(|packed| packed.content).unwrap_or_default()))
     }
 
+    /// The images on the destination of which the one that is sent may be one: what is passed on as it is has an ID that
+    /// shows only when it has arrived.
+    async fn there(&self, image: &Image, target: Option<&Digest>) -> Result<Vec<ImageId>> {
+        let Some(target) = target else { return Ok(self.destination.api().image_ids().await?) };
+        let Some(id) = self.destination.id_of(image, target) else { return Ok(Vec::new()) };
+        let found = self.destination.api().image_details(id.as_str()).await?.is_some();
+        Ok(if found { vec![id] } else { Vec::new() })
+    }
+
     /// The bytes themselves. Each of the three parts ends when another one fails.
     /// What the thread has made of the image is `None` where it was passed on as it is; the other result is the
     /// destination's.
-    async fn stream(&self, image: &Image, job: Job, meter: &Meter) -> Result<(Option<Packed>, Result<()>)> {
+    async fn stream(&self, image: &Image, job: Job, meter: &Meter) -> Result<(Option<Packed>, Result<Vec<String>>)> {
         let compression = match &self.options.compression {
             Compression::Adaptive if !self.destination.about.reads_zstd => Compression::Gzip,
             compression => compression.clone(),
@@ -184,7 +193,8 @@ impl Sending<'_> {
         }
     }
 
-    async fn load(&self, mut upload: Upload) -> Result<()> {
+    /// Returns what the destination says to have loaded.
+    async fn load(&self, mut upload: Upload) -> Result<Vec<String>> {
         if self.options.dry_run {
             // Only the number of bytes is of interest.
             while let Some(frame) = http_body_util::BodyExt::frame(&mut upload).await {
@@ -192,7 +202,7 @@ impl Sending<'_> {
                     break;
                 }
             }
-            return Ok(());
+            return Ok(Vec::new());
         }
         Ok(self.destination.api().load_image(upload).await?)
     }
@@ -257,7 +267,7 @@ impl Job {
                 Self::Repack(Shipment { config: config.clone(), layers, size: image.size, tells_sizes })
             }
             Form::Content(anatomy) => Self::Pack(Box::new(Parcel::new(anatomy, fates))),
-            Form::Archive { .. } | Form::Opaque => Self::Pass,
+            Form::Archive { .. } | Form::Opaque(_) => Self::Pass,
         }
     }
 
