@@ -21,6 +21,8 @@ use crate::text::escape;
 
 /// Docker's socket where nothing else is said.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+/// Where the docker command goes in place of its socket when it is to use TLS.
+const DOCKER_TLS_ADDRESS: &str = "tcp://localhost:2376";
 /// Podman's socket for root; other users have theirs in their runtime directory.
 const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 /// The context that stands for none: `DOCKER_HOST` or the default socket.
@@ -53,6 +55,8 @@ pub struct Selection {
     pub user_id: u32,
     /// The client's options about TLS, as they are given to it.
     pub tls: Vec<OsString>,
+    /// `DOCKER_TLS` or `DOCKER_TLS_VERIFY` is set, to whatever.
+    pub docker_tls: bool,
 }
 
 impl Selection {
@@ -73,6 +77,7 @@ impl Selection {
             runtime_directory: path("XDG_RUNTIME_DIR"),
             user_id: rustix::process::geteuid().as_raw(),
             tls: Vec::new(),
+            docker_tls: ["DOCKER_TLS", "DOCKER_TLS_VERIFY"].iter().any(|name| set(text(name).as_ref()).is_some()),
         }
     }
 
@@ -82,7 +87,16 @@ impl Selection {
         Path::new(&self.program).file_name().is_some_and(|name| name == "podman")
     }
 
-    /// The engine's own socket, where nothing else is said.
+    /// Where the engine is if nothing else is said: at its own socket, unless the docker command is to use TLS.
+    fn default_endpoint(&self) -> Endpoint {
+        let asks = self.tls.iter().any(|option| option == "--tls" || option == "--tlsverify");
+        if (asks || self.docker_tls) && !self.is_podman() {
+            return Endpoint::Tcp(DOCKER_TLS_ADDRESS.to_owned());
+        }
+        Endpoint::Unix(self.default_socket())
+    }
+
+    /// The engine's own socket.
     fn default_socket(&self) -> PathBuf {
         if !self.is_podman() {
             return DOCKER_SOCKET.into();
@@ -123,6 +137,9 @@ impl Endpoint {
     /// `--host` and `--context` exclude each other and come first, then `DOCKER_HOST`, `DOCKER_CONTEXT`, the
     /// configuration's current context, and at last the default. All as docker has it, save that a configuration that
     /// cannot be read is an error and not a reason to deploy to the default engine.
+    ///
+    /// For podman, `CONTAINER_HOST` comes after `DOCKER_HOST`, and the current context does not count: it says which
+    /// engine the docker command is about.
     pub fn resolve(selection: &Selection) -> Result<Self, Failure> {
         let context = set(selection.context.as_ref());
         if let Some(host) = &selection.host {
@@ -138,12 +155,18 @@ impl Endpoint {
         if let Some(host) = set(selection.docker_host.as_ref()) {
             return Ok(parse_host(selection, host, "DOCKER_HOST")?);
         }
+        if let Some(endpoint) = container_host(selection)? {
+            return Ok(endpoint);
+        }
         if let Some(context) = set(selection.docker_context.as_ref()) {
             return in_context(selection, context);
         }
+        if selection.is_podman() {
+            return Ok(selection.default_endpoint());
+        }
         match current_context(selection)? {
             Some(context) => in_context(selection, &context),
-            None => Ok(default(selection)?),
+            None => Ok(selection.default_endpoint()),
         }
     }
 }
@@ -163,7 +186,7 @@ impl fmt::Display for Endpoint {
 fn parse_host(selection: &Selection, host: &str, source: &str) -> anyhow::Result<Endpoint> {
     let host = host.trim();
     match host.split_once("://") {
-        None if host.is_empty() => Ok(Endpoint::Unix(selection.default_socket())),
+        None if host.is_empty() => Ok(selection.default_endpoint()),
         None => Ok(Endpoint::Tcp(format!("tcp://{host}"))),
         Some(("unix", "")) => Ok(Endpoint::Unix(selection.default_socket())),
         Some(("unix", path)) => Ok(Endpoint::Unix(path.into())),
@@ -178,12 +201,10 @@ fn parse_host(selection: &Selection, host: &str, source: &str) -> anyhow::Result
     }
 }
 
-/// The endpoint where neither host nor context is chosen.
-fn default(selection: &Selection) -> anyhow::Result<Endpoint> {
-    match set(selection.container_host.as_ref()) {
-        Some(host) if selection.is_podman() => parse_host(selection, host, "CONTAINER_HOST"),
-        _ => Ok(Endpoint::Unix(selection.default_socket())),
-    }
+/// What podman is told by a variable of its own.
+fn container_host(selection: &Selection) -> anyhow::Result<Option<Endpoint>> {
+    let host = set(selection.container_host.as_ref()).filter(|_| selection.is_podman());
+    host.map(|host| parse_host(selection, host, "CONTAINER_HOST")).transpose()
 }
 
 /// The names of the contexts there are. Those that cannot be read are left out.
@@ -201,7 +222,7 @@ fn in_context(selection: &Selection, name: &str) -> Result<Endpoint, Failure> {
     if name == DEFAULT_CONTEXT {
         return Ok(match set(selection.docker_host.as_ref()) {
             Some(host) => parse_host(selection, host, "DOCKER_HOST")?,
-            None => default(selection)?,
+            None => container_host(selection)?.unwrap_or_else(|| selection.default_endpoint()),
         });
     }
     let source = format!("context `{}`", escape(name));

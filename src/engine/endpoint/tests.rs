@@ -147,3 +147,48 @@ fn podman_has_its_own_defaults() {
     let docker_host = Some("unix:///x".to_owned());
     assert_eq!(resolve(&Selection { docker_host, ..selection }), "unix:///x");
 }
+
+#[test]
+fn contexts_count_for_podman_only_where_they_are_named() {
+    let config = config();
+    let podman = || Selection { program: "podman".into(), config: Some(config.path().into()), ..docker() };
+    let some = |text: &str| Some(text.to_owned());
+    // The current one is docker's.
+    assert_eq!(resolve(&podman()), "unix:///run/user/1000/podman/podman.sock");
+    assert_eq!(resolve(&Selection { container_host: some("unix:///c"), ..podman() }), "unix:///c");
+    // Nor does it matter whether it can be read.
+    let config = Some("/dev/null/x".into());
+    assert_eq!(resolve(&Selection { config, ..podman() }), "unix:///run/user/1000/podman/podman.sock");
+    let named = Selection { docker_context: some("one"), ..podman() };
+    assert_eq!(resolve(&named), "unix:///tmp/one.sock");
+    // As DOCKER_HOST does.
+    assert_eq!(resolve(&Selection { container_host: some("unix:///c"), ..named.clone() }), "unix:///c");
+    assert_eq!(resolve(&Selection { docker_host: some("unix:///d"), ..named.clone() }), "unix:///d");
+    let option = Selection { context: some("two"), container_host: some("unix:///c"), ..named };
+    assert_eq!(resolve(&option), "ssh://u@h:22");
+    let default = Selection { context: some("default"), container_host: some("unix:///c"), ..podman() };
+    assert_eq!(resolve(&default), "unix:///c");
+}
+
+#[test]
+fn encryption_has_an_address_of_its_own() {
+    // What `docker ps` tries (Docker 28.5).
+    let (tls, socket) = ("tcp://localhost:2376", "unix:///var/run/docker.sock");
+    let asks = |option: &str| Selection { tls: vec![option.into()], ..docker() };
+    for selection in [asks("--tls"), asks("--tlsverify"), Selection { docker_tls: true, ..docker() }] {
+        assert_eq!(resolve(&selection), tls);
+        let context = Some("default".to_owned());
+        assert_eq!(resolve(&Selection { context, ..selection.clone() }), tls);
+        let host = |host: &str| Selection { host: Some(host.to_owned()), ..selection.clone() };
+        assert_eq!(resolve(&host("")), tls);
+        assert_eq!(resolve(&host("unix://")), socket);
+        assert_eq!(resolve(&host("tcp://a:1")), "tcp://a:1");
+        // A context says by itself how it is reached, and podman's own socket has no such thing.
+        let config = config();
+        let current = Selection { config: Some(config.path().into()), ..selection.clone() };
+        assert_eq!(resolve(&current), "ssh://u@h:22");
+        let podman = Selection { program: "podman".into(), ..selection };
+        assert_eq!(resolve(&podman), "unix:///run/user/1000/podman/podman.sock");
+    }
+    assert_eq!(resolve(&asks("--tlscacert")), socket);
+}
