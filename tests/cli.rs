@@ -183,6 +183,9 @@ fn each_command_has_a_manual_page() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let folder = folder.path().join("new/man1");
     let path = folder.to_str().expect("it is UTF-8");
+    let would = format!("would write manual pages to {path}\n");
+    assert_eq!(Kerek::new().run(["--dry-run", "man-pages", path]), (0, would, String::new()));
+    assert!(!folder.exists());
     assert_eq!(Kerek::new().run(["man-pages", path]), (0, String::new(), String::new()));
     let page = |name| fs::read_to_string(folder.join(name)).expect("there is a page");
     assert!(page("kerek.1").contains("kerek\\-deploy(1)"), "{}", page("kerek.1"));
@@ -195,6 +198,32 @@ fn each_command_has_a_manual_page() {
     let (code, out, err) = Kerek::new().run(["man-pages", "/dev/null/man1"]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("/dev/null/man1") && err.contains("Hint: "), "{err}");
+}
+
+#[test]
+fn a_tunnel_can_be_rehearsed() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let socket = folder.path().join("engine.sock");
+    let path = socket.to_str().expect("it is UTF-8");
+    // Nobody answers there, or asks.
+    let rehearse = |options: &[&str]| {
+        let command = ["--dry-run", "tunnel-ssh", "nobody@no-such-host.invalid"];
+        Kerek::new().run(command.iter().chain(options).copied())
+    };
+    let would =
+        |to: &str| (0, format!("would bring the engine of ssh://nobody@no-such-host.invalid to {to}\n"), String::new());
+    assert_eq!(rehearse(&[]), would("a socket in a private folder"));
+    assert_eq!(rehearse(&["--detach", "--local-socket", path]), would(path));
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    assert_eq!(rehearse(&["--local-socket", path]), would(&format!("{path}, in place of one that nobody serves")));
+    assert!(socket.exists());
+    let _listener = {
+        fs::remove_file(&socket).expect("it is there");
+        std::os::unix::net::UnixListener::bind(&socket).expect("a socket")
+    };
+    let (code, out, err) = rehearse(&["--local-socket", path]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("is in use"), "{err}");
 }
 
 /// What bash makes of the last one of these words, in a folder.

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::cancel::Cancel;
-use crate::cli::TunnelSshOptions;
+use crate::cli::{GlobalOptions, TunnelSshOptions};
 use crate::engine::access::Access;
 use crate::engine::endpoint::Selection;
 use crate::error::{Failure, Kind};
@@ -20,7 +20,10 @@ use crate::ssh::destination::Destination;
 use crate::text::escape;
 
 /// Runs the command: to the end of the tunnel, or with `--detach` to its beginning.
-pub(super) async fn run(options: &TunnelSshOptions) -> Result<(), Failure> {
+pub(super) async fn run(global: &GlobalOptions, options: &TunnelSshOptions) -> Result<(), Failure> {
+    if global.dry_run {
+        return console::out(&preview(options)?).map_err(console::cannot_write);
+    }
     let cancel = Cancel::new();
     let work = async {
         if options.detach && !options.detached { detach(&cancel).await } else { tunnel(options, &cancel).await }
@@ -32,6 +35,17 @@ pub(super) async fn run(options: &TunnelSshOptions) -> Result<(), Failure> {
     }
 }
 
+/// What would be done, in words. The host is not asked.
+fn preview(options: &TunnelSshOptions) -> Result<String, Failure> {
+    let destination = destination(options)?;
+    let Some(socket) = &options.local_socket else {
+        return Ok(format!("would bring the engine of {destination} to a socket in a private folder\n"));
+    };
+    let shown = escape(&socket.to_string_lossy());
+    let stale = if is_stale(socket)? { ", in place of one that nobody serves" } else { "" };
+    Ok(format!("would bring the engine of {destination} to {shown}{stale}\n"))
+}
+
 /// Holds the tunnel until a signal comes, which is how it is meant to end.
 async fn tunnel(options: &TunnelSshOptions, cancel: &Cancel) -> Result<(), Failure> {
     let destination = destination(options)?;
@@ -39,7 +53,9 @@ async fn tunnel(options: &TunnelSshOptions, cancel: &Cancel) -> Result<(), Failu
     let mut access = Access::prepare(&selection, options.ssh_config.as_deref()).await?;
     if let Some(socket) = &options.local_socket {
         let socket = std::path::absolute(socket).context("cannot tell the current directory")?;
-        make_room(&socket)?;
+        if is_stale(&socket)? {
+            fs::remove_file(&socket).with_context(|| escape(&socket.to_string_lossy()))?;
+        }
         access = access.at(socket);
     }
     let (_, link) = access.connect(cancel).await?;
@@ -105,12 +121,12 @@ async fn detach(cancel: &Cancel) -> Result<(), Failure> {
     console::out(&address).map_err(console::cannot_write)
 }
 
-/// Removes a socket that nobody serves any more; anything else in its place is refused.
-fn make_room(socket: &Path) -> Result<(), Failure> {
+/// Whether there is a socket that nobody serves any more; anything else in its place is refused.
+fn is_stale(socket: &Path) -> Result<bool, Failure> {
     let shown = || escape(&socket.to_string_lossy());
     let there = match fs::symlink_metadata(socket) {
         Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(anyhow::Error::new(error).context(shown()).into()),
     };
     let refused = |why: &str| {
@@ -121,9 +137,7 @@ fn make_room(socket: &Path) -> Result<(), Failure> {
         return Err(refused("exists and is no socket"));
     }
     match UnixStream::connect(socket) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Ok(fs::remove_file(socket).with_context(shown)?)
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         _ => Err(refused("is in use")),
     }
 }
