@@ -547,6 +547,8 @@ fn a_missing_image_fails_before_anything_stops() {
     project.set("IMAGE", "kerek-test-no-such-image");
     let output = project.kerek(&["deploy"]).exits(1);
     assert_contains(&output.stderr, "kerek-test-no-such-image");
+    let last = "Nothing was deployed: what was there serves on.\n";
+    assert!(output.stderr.ends_with(last), "{output}");
     assert_eq!(ids(&project.containers()), before);
 }
 
