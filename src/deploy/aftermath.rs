@@ -10,7 +10,7 @@ use super::condition::{has_completed, is_running, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
-use super::verb;
+use super::{ready, verb};
 use crate::cancel::Cancel;
 use crate::compose::duration;
 use crate::engine::{Container, Engine, ErrorKind, Health, State};
@@ -22,9 +22,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The number of services of which it is said what serves them.
 const MOST_STANDS: usize = 4;
-
-/// How long to wait where the user does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
 impl Broken {
     /// Whether the engine has stopped answering.
@@ -41,18 +38,19 @@ pub(super) async fn wait<E: Engine>(
     timeout: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
-    let limit = timeout.unwrap_or(DEFAULT_WAIT);
-    let end = Instant::now() + limit;
+    let begin = Instant::now();
     loop {
         let containers = engine.containers(project).await?;
-        let waiting = containers.iter().find(|container| {
-            !container.one_off
-                && plan.services.iter().any(|service| service.service == container.service)
-                && !is_settled(container)
-        });
-        let Some(waiting) = waiting else { return Ok(()) };
-        if Instant::now() >= end {
-            let name = &waiting.name;
+        let is_planned = |name: &ServiceName| plan.services.iter().any(|service| service.service == *name);
+        let waiting: Vec<_> = containers
+            .iter()
+            .filter(|container| !container.one_off && is_planned(&container.service) && !is_settled(container))
+            .collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if let Some((late, limit)) = overdue(&waiting, timeout, begin.elapsed()) {
+            let name = &late.name;
             let limit = duration::format(limit);
             return Err(Failure::new(Kind::Incomplete, anyhow!("{name} is not running or healthy after {limit}"))
                 .hint(format!("Look at what it says: `docker logs {name}`.")));
@@ -65,6 +63,16 @@ pub(super) async fn wait<E: Engine>(
             }
         }
     }
+}
+
+/// A container that has been waited for as long as it may take: as asked for, else as its healthcheck allows for.
+fn overdue<'a>(
+    waiting: &[&'a Container],
+    asked: Option<Duration>,
+    waited: Duration,
+) -> Option<(&'a Container, Duration)> {
+    let mut limits = waiting.iter().map(|container| (*container, ready::deadline(container, asked, Duration::ZERO)));
+    limits.find(|(_, limit)| waited >= *limit)
 }
 
 fn is_settled(container: &Container) -> bool {
@@ -161,4 +169,26 @@ fn stand(part: &ServicePlan, containers: &[Container]) -> String {
 /// Whether a container is one that the plan brings in or keeps.
 fn is_new(part: &ServicePlan, container: &Container) -> bool {
     !part.slots.iter().any(|slot| slot.old() == Some(&container.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Healthcheck;
+
+    #[test]
+    fn slow_healthchecks_are_waited_for() {
+        let [second, minute] = [Duration::from_secs(1), Duration::from_secs(60)];
+        let check = |start_period, retries| {
+            let healthcheck = Some(Healthcheck { interval: second, timeout: second, retries, start_period });
+            Container { healthcheck, health: Some(Health::Starting), ..Container::example() }
+        };
+        let (quick, slow) = (check(Duration::ZERO, 3), check(5 * minute, 30));
+        let waited = |waiting: &[&Container], asked, waited| overdue(waiting, asked, waited).map(|(_, limit)| limit);
+        assert_eq!(waited(&[&slow], None, 5 * minute), None);
+        assert_eq!(waited(&[&slow], None, 6 * minute), Some(6 * minute));
+        assert_eq!(waited(&[&slow, &quick], None, 59 * second), None);
+        assert_eq!(waited(&[&slow, &quick], None, minute), Some(minute));
+        assert_eq!(waited(&[&slow], Some(second), second), Some(second));
+    }
 }
