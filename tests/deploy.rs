@@ -575,6 +575,29 @@ services:
 }
 
 #[test]
+fn a_narrow_range_of_ports_is_refused() {
+    let compose = r#"
+services:
+  web:
+    image: kerek-test-app
+    scale: 2
+    environment: {VERSION: "${VERSION:-v0}"}
+    ports: ["127.0.0.1:28475-${LAST:-28476}:8080"]
+    deploy: {update_config: {order: start-first}}
+"#;
+    let mut project = Project::new("narrow", compose);
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    let output = project.kerek(&["deploy"]).exits(1);
+    assert_contains(&output.stderr, "`28475-28476:8080` has room for 2");
+    assert_contains(&output.stderr, "`\"28475-28477:8080\"`");
+    assert_serves(&project, "v0", 2);
+    project.set("LAST", "28477");
+    project.kerek(&["deploy"]).success();
+    assert_serves(&project, "v1", 2);
+}
+
+#[test]
 fn compose_is_required_in_a_recent_version() {
     let project = Project::new("nocompose", WEB);
     let bin = project.path().join("bin");

@@ -14,6 +14,7 @@ pub mod images;
 pub mod model;
 pub mod order;
 pub mod policy;
+pub mod ports;
 pub mod pre_start;
 mod rehearsal;
 pub mod released;
@@ -64,6 +65,8 @@ pub struct Service {
     pub aliases: BTreeMap<NetworkName, BTreeSet<String>>,
     /// Settings of which only one container can make use at a time.
     pub exclusive: Vec<Exclusive>,
+    /// Ranges of published ports, of each of which a container takes one.
+    pub port_ranges: Vec<ports::PortRange>,
     /// Paths of the engine's host that its containers mount.
     pub binds: Vec<Bind>,
     /// Other services whose containers its own cannot outlive, by the key that says so: they share namespaces

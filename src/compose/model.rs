@@ -15,6 +15,7 @@ use super::hooks::Hooks;
 use super::images::{Policy, Source};
 use super::order::{Condition, Dependency};
 use super::policy::{Drain, FailureAction, UpdatePolicy};
+use super::ports::PortRange;
 use super::pre_start::PreStart;
 use super::{Bind, Exclusive, Order, Project, Service, Signals, definitions, duration, unescape};
 use crate::names::{NetworkName, ProjectName, ServiceName, VolumeName};
@@ -147,6 +148,8 @@ fn service(
     networks: &BTreeMap<String, NetworkName>,
 ) -> Result<Service, Error> {
     let exclusive = exclusive(&wire);
+    let ranges = wire.ports.iter().filter_map(|port| PortRange::parse(port.published.as_deref()?, port.target));
+    let port_ranges = ranges.collect();
     let binds = binds(&wire.volumes);
     let joins = joins(&wire);
     let deploy = wire.deploy.unwrap_or_default();
@@ -175,6 +178,7 @@ fn service(
             .collect::<Result<_, Error>>()?,
         aliases: aliases(name, wire.networks, networks),
         exclusive,
+        port_ranges,
         binds,
         joins,
         may_complete: wire.restart.as_deref() == Some("no"),
@@ -419,6 +423,7 @@ impl Service {
             depends_on: BTreeMap::new(),
             aliases: BTreeMap::new(),
             exclusive: Vec::new(),
+            port_ranges: Vec::new(),
             binds: Vec::new(),
             joins: BTreeMap::new(),
             may_complete: false,

@@ -11,6 +11,7 @@ use super::replicas;
 use super::traffic;
 use super::volumes;
 use crate::compose::policy::{Drain, UpdatePolicy};
+use crate::compose::ports::PortRange;
 use crate::compose::{Exclusive, Order, Project, Service, order};
 use crate::engine::{Container, State};
 use crate::names::{ContainerId, ImageId, NetworkName, ServiceName};
@@ -197,6 +198,20 @@ pub enum Refusal {
         /// What only one container can have.
         exclusive: Exclusive,
     },
+    /// Old and new containers would need more ports than there are in a range.
+    #[error(
+        "services.{service}.ports: `{range}` has room for {}, but `order: start-first` with this `parallelism` runs \
+         {needed} side by side",
+        range.width()
+    )]
+    NarrowRange {
+        /// The service.
+        service: ServiceName,
+        /// The range.
+        range: PortRange,
+        /// How many containers there are at a time, at least.
+        needed: usize,
+    },
 }
 
 impl Refusal {
@@ -217,6 +232,12 @@ impl Refusal {
                 });
                 hints
             }
+            Self::NarrowRange { service, range, needed } => vec![
+                format!("Publish a range that is wide enough, such as `\"{}\"`.", range.widened(*needed)),
+                format!(
+                    "Or set `services.{service}.deploy.update_config.order: stop-first` to accept a short interruption."
+                ),
+            ],
         }
     }
 }
@@ -486,7 +507,24 @@ fn refuse_overlap(service: &Service, plan: &ServicePlan, containers: &[&Containe
         Some(exclusive) if overlaps(plan, containers).next().is_some() => {
             Err(Refusal::CannotOverlap { service: plan.service.clone(), exclusive: exclusive.clone() })
         }
-        _ => Ok(()),
+        _ => refuse_narrow_range(service, plan, containers),
+    }
+}
+
+/// In start-first order, those that serve all have a port while the first of their successors come in beside them. What
+/// goes without a successor may have given up its own by then.
+fn refuse_narrow_range(service: &Service, plan: &ServicePlan, containers: &[&Container]) -> Result<(), Refusal> {
+    let replaced = overlaps(plan, containers).count();
+    if replaced == 0 {
+        return Ok(());
+    }
+    let is_removed = |id: &ContainerId| plan.slots.iter().any(|slot| matches!(slot, Slot::Remove(old) if old == id));
+    let has_port = |container: &&Container| is_serving(container) && container.publishes_ports;
+    let staying = containers.iter().copied().filter(has_port).filter(|container| !is_removed(&container.id)).count();
+    let needed = staying + replaced.min(plan.update.parallelism.unwrap_or(replaced).max(1));
+    match service.port_ranges.iter().find(|range| range.width() < needed) {
+        Some(range) => Err(Refusal::NarrowRange { service: plan.service.clone(), range: range.clone(), needed }),
+        None => Ok(()),
     }
 }
 
@@ -510,5 +548,48 @@ impl ServicePlan {
             discarded: Vec::new(),
             slots: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Order::{StartFirst, StopFirst};
+
+    #[test]
+    fn a_range_of_ports_has_to_have_room_for_those_side_by_side() {
+        let container = |number: u32| Container {
+            id: ContainerId::new(format!("id-{number}")),
+            number,
+            publishes_ports: true,
+            config_hash: "old".into(),
+            ..Container::example()
+        };
+        let plan = |range: &str, old: u32, replicas, order, parallelism, ports| {
+            let mut service = Service { replicas: Some(replicas), ..Service::example() };
+            (service.update.order, service.update.parallelism) = (order, parallelism);
+            service.port_ranges.extend(PortRange::parse(range, 80));
+            let containers: Vec<_> = (1..=old).map(container).collect();
+            let containers: Vec<_> =
+                containers.into_iter().map(|container| Container { publishes_ports: ports, ..container }).collect();
+            let options = Options { considered: [ServiceName::new("web")].into(), ..Options::default() };
+            let containers: Vec<_> = containers.iter().collect();
+            match plan_service(&ServiceName::new("web"), &service, &containers, &options) {
+                Err(refusal) => refusal.hints()[0].clone(),
+                Ok(_) => "fine".to_owned(),
+            }
+        };
+        let wider = |range: &str| format!("Publish a range that is wide enough, such as `\"{range}:80\"`.");
+        assert_eq!(plan("8080-8081", 2, 2, StartFirst, Some(1), true), wider("8080-8082"));
+        assert_eq!(plan("8080-8081", 2, 2, StartFirst, None, true), wider("8080-8083"));
+        assert_eq!(plan("8080-8081", 2, 2, StartFirst, Some(5), true), wider("8080-8083"));
+        assert_eq!(plan("8080-8082", 2, 2, StartFirst, Some(1), true), "fine");
+        assert_eq!(plan("8080-8081", 2, 2, StopFirst, Some(1), true), "fine");
+        // The first of them, one more, and one less.
+        assert_eq!(plan("8080-8081", 0, 2, StartFirst, Some(1), true), "fine");
+        assert_eq!(plan("8080-8080", 1, 2, StartFirst, Some(1), true), wider("8080-8081"));
+        assert_eq!(plan("8080-8081", 2, 1, StartFirst, Some(1), true), "fine");
+        // Before the files had the range.
+        assert_eq!(plan("8080-8081", 2, 2, StartFirst, Some(1), false), "fine");
     }
 }

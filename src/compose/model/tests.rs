@@ -200,6 +200,8 @@ fn finds_what_cannot_be_shared() {
     .expect("valid");
     let keys: Vec<_> = service.exclusive.iter().map(|item| format!("{}={}", item.key, item.value)).collect();
     assert_eq!(keys, ["container_name=one", "ports=8080:80", "networks.default.ipv4_address=10.0.0.9"]);
+    let ranges: Vec<_> = service.port_ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["9000-9001:82"]);
 }
 
 #[test]
