@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep};
 
-use super::condition::{has_completed, is_running, is_serving};
+use super::condition::{disregard_health, has_completed, is_running, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
 use super::{ready, verb};
 use crate::cancel::Cancel;
-use crate::compose::duration;
+use crate::compose::{Project, duration};
 use crate::engine::{Container, Engine, ErrorKind, Health, State};
 use crate::error::{Failure, Kind};
 use crate::names::{ProjectName, ServiceName};
@@ -33,14 +33,15 @@ impl Broken {
 /// Waits until all containers of the plan's services are running or healthy, or have completed.
 pub(super) async fn wait<E: Engine>(
     engine: &E,
-    project: &ProjectName,
+    project: &Project,
     plan: &Plan,
     timeout: Option<Duration>,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
     loop {
-        let containers = engine.containers(project).await?;
+        let mut containers = engine.containers(&project.name).await?;
+        disregard_health(project, &mut containers);
         let is_planned = |name: &ServiceName| plan.services.iter().any(|service| service.service == *name);
         let waiting: Vec<_> = containers
             .iter()

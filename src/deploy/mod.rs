@@ -168,7 +168,6 @@ pub async fn deploy<E: Engine, C: Compose>(
         survey = again.map_err(|failure| passes::belated(failure, &changed))?;
     }
     let Survey { project, containers, options, plan } = &mut survey;
-    let name = project.name.clone();
     images::note(plan, &options.changed_images, reporter);
     advice::advise(project, plan, containers, reporter);
     let orphans = orphans::to_remove(compose, project, containers, request, reporter).await;
@@ -185,7 +184,7 @@ pub async fn deploy<E: Engine, C: Compose>(
         return Ok(deployed);
     }
     if request.wait {
-        aftermath::wait(engine, &name, &plan, request.wait_timeout, cancel).await?;
+        aftermath::wait(engine, &project, &plan, request.wait_timeout, cancel).await?;
     }
     orphans::remove(engine, &plan, &before, request, reporter).await?;
     naming::mend(engine, &project, &plan, &before, reporter).await;

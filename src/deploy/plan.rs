@@ -77,6 +77,7 @@ pub struct Plan {
 
 /// What is to be done for one service.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct ServicePlan {
     /// The service.
     pub service: ServiceName,
