@@ -75,7 +75,8 @@ fn nothing_starts_before_its_conditions_hold() {
 /// Its image serves elsewhere, and has a healthcheck for that.
 #[test]
 fn a_job_is_not_asked_for_its_health() {
-    let healthcheck = "  job:\n    healthcheck: {test: 'false', interval: 1s, start_interval: 100ms, retries: 1}\n";
+    let healthcheck =
+        "  job:\n    healthcheck: {test: 'false', interval: 1s, start_interval: 100ms, start_period: 1s, retries: 1}\n";
     let mut project = Project::new("unhealthy-job", &ORDERED.replace("  job:\n", healthcheck));
     project.write("log", "");
     // By then, it is unhealthy.

@@ -327,7 +327,7 @@ services:
   web:
     image: kerek-test-app
     environment: {VERSION: "${VERSION:-v0}", HEALTH: bad}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, retries: 1}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 1s, retries: 1}
 "#;
     let mut project = Project::new("unwell", compose);
     // Until it is unhealthy.
@@ -339,7 +339,10 @@ services:
     assert_eq!(ids(&after), ids(&before));
     assert_eq!(after[0].state, "running");
     assert!(after[0].is_known_as("web"), "{after:?}");
-    assert_contains(&output.stderr, &format!("Nothing healthy serves web now; there is {}.", after[0].name));
+    assert_contains(
+        &output.stderr,
+        &format!("Now web is served by 1 container of the old version ({})", after[0].name),
+    );
 }
 
 /// What is put back has the names it had, not those that only its successor was to have.
@@ -351,7 +354,7 @@ services:
   green:
     image: kerek-test-app
     environment: {HEALTH: "${HEALTH:-ok}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, retries: 1}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 1s, retries: 1}
 "#;
     let mut project = Project::new("live", compose);
     project.kerek(&["deploy"]).success();

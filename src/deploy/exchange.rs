@@ -328,7 +328,7 @@ impl<E: Engine> Exchange<'_, E> {
         let events = context.hub.subscribe(id);
         if !self.steers && member.container.state == State::Created && member.container.networks != member.home {
             // It is found from its start on, so it is not to be reconnected later.
-            self.publish(member, None).await.map_err(Failed::Undone)?;
+            self.move_to(member, None, &member.home, false).await.map_err(Failed::Undone)?;
         }
         self.step(member, Step::Starting);
         let started = if member.was_in() {
