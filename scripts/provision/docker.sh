@@ -7,8 +7,8 @@ set -eu
 
 # shellcheck source=scripts/provision/lib.sh
 [ "${provision_lib:-}" ] || . "$(dirname "$0")/lib.sh"
-
-shim=/usr/local/bin/docker
+# shellcheck source=scripts/provision/look.sh
+[ "${provision_look:-}" ] || . "$(dirname "$0")/look.sh"
 
 main() {
     user=${1:-${SUDO_USER:-root}}
@@ -33,8 +33,7 @@ main() {
 # Whether there is a Docker that is not the distribution's.
 is_foreign() {
     if ! program=$(command -v dockerd); then
-        # One that listens, but whose programs are not where others find them, is a snap's.
-        grep -Eqs ' 00010000 .* (/var)?/run/docker\.sock$' /proc/net/unix
+        listens
         return
     fi
     ! dpkg-query --search "$(readlink -f "$program")" 2>/dev/null | grep -q '^docker\.io:'
@@ -55,9 +54,6 @@ client() {
 }
 
 has_client() { if is_shim; then [ -e /usr/bin/docker ]; else command -v docker >/dev/null; fi; }
-
-# Whether `docker` leads to Podman, as podman.sh has it where there is no Docker.
-is_shim() { grep -qs '^# Podman, called as Docker is:' "$shim"; }
 
 # Logs are rotated, and containers run on while the engine restarts, unless the settings say otherwise.
 step_settings() {
@@ -104,23 +100,6 @@ step_settings() {
     mv "$settings.new" "$settings"
     say "changed settings $settings"
 }
-
-# Prints the keys of settings that are flags of the service, as it runs or would be started. The probe has the same.
-given() {
-    {
-        tr '\0' '\n' <"/proc/$(main_pid)/cmdline" || true
-        systemctl show --property ExecStart --property Environment docker.service || true
-        systemctl show --property EnvironmentFiles --value docker.service | sed 's/ (ignore_errors=.*//' |
-            xargs -r -d '\n' cat || true
-        # The service itself may not be there yet.
-        cat /etc/default/docker /etc/systemd/system/docker.service.d/*.conf || true
-    } 2>/dev/null | grep -v '^[[:space:]]*#' | tr -s "[:space:]\"'=" '\n' |
-        sed -n -e 's/^--log-driver$/log-opts/p' -e 's/^--log-opt$/log-opts/p' -e 's/^--live-restore$/live-restore/p' \
-            -e 's/^--config-file$/config-file/p' | sort -u
-}
-
-# Prints the number of Docker's process, or 0.
-main_pid() { systemctl show --property MainPID --value docker.service 2>/dev/null || echo 0; }
 
 # Asks this host's Docker, whatever root's own settings say. Prints nothing if that does not answer.
 ask() { /usr/bin/docker --host unix:///run/docker.sock info --format "{{if .ServerVersion}}$1{{end}}" 2>/dev/null; }

@@ -5,6 +5,9 @@
 # Usage: sh probe.sh docker|podman
 set -u
 
+# shellcheck source=scripts/provision/look.sh
+[ "${provision_look:-}" ] || . "$(dirname "$0")/look.sh"
+
 main() {
     engine=$1
     LC_ALL=C
@@ -130,12 +133,11 @@ tell_docker() {
         fact docker "$(dockerd --version 2>/dev/null | head -n 1)"
         owner=$(dpkg-query --search "$(readlink -f "$program")" 2>/dev/null | sed 's/:.*//')
         fact owner "${owner:-nobody}"
-    elif grep -Eqs ' 00010000 .* (/var)?/run/docker\.sock$' /proc/net/unix; then
-        # It listens, but its programs are not where others find them: those of a snap.
+    elif listens; then
         fact docker
         fact owner nobody
     fi
-    if [ "$engine" = docker ] && grep -qs '^# Podman, called as Docker is:' /usr/local/bin/docker; then
+    if [ "$engine" = docker ] && is_shim; then
         fact shim
         [ ! -e /usr/bin/docker ] || fact client /usr/bin/docker
     elif command -v docker >/dev/null; then
@@ -182,23 +184,6 @@ tell_docker() {
         fact settings "$(printf '%s' "$settings" | base64 | tr -d '\n')"
     fi
 }
-
-# Prints the keys of settings that are flags of the service, as it runs or would be started. docker.sh has the same.
-given() {
-    {
-        tr '\0' '\n' <"/proc/$(main_pid)/cmdline" || true
-        systemctl show --property ExecStart --property Environment docker.service || true
-        systemctl show --property EnvironmentFiles --value docker.service | sed 's/ (ignore_errors=.*//' |
-            xargs -r -d '\n' cat || true
-        # The service itself may not be there yet.
-        cat /etc/default/docker /etc/systemd/system/docker.service.d/*.conf || true
-    } 2>/dev/null | grep -v '^[[:space:]]*#' | tr -s "[:space:]\"'=" '\n' |
-        sed -n -e 's/^--log-driver$/log-opts/p' -e 's/^--log-opt$/log-opts/p' -e 's/^--live-restore$/live-restore/p' \
-            -e 's/^--config-file$/config-file/p' | sort -u
-}
-
-# Prints the number of Docker's process, or 0.
-main_pid() { systemctl show --property MainPID --value docker.service 2>/dev/null || echo 0; }
 
 # Asks this host's Docker, by program $1 and whatever the user's own settings say, whether containers run on without it,
 # and for its swarm. Prints nothing if that does not answer.

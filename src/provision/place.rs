@@ -21,7 +21,8 @@ use crate::ssh::destination::Destination;
 use crate::text::escape;
 
 /// Tells the facts, see [`Facts`].
-const PROBE: &str = include_str!("../../scripts/provision/probe.sh");
+const PROBE: &str =
+    concat!(include_str!("../../scripts/provision/look.sh"), include_str!("../../scripts/provision/probe.sh"));
 /// Decodes a script, and becomes it.
 const UNWRAP: &str = r#"eval "$(echo "$0" | base64 -d)""#;
 /// Lines that are kept of what a script says on its stderr.

@@ -17,7 +17,8 @@ use crate::error::{Failure, Kind};
 const RECEIVE: &str = include_str!("../../scripts/provision/receive.sh");
 /// What the others share; comes before them.
 const LIB: &str = include_str!("../../scripts/provision/lib.sh");
-const DOCKER: &str = include_str!("../../scripts/provision/docker.sh");
+const DOCKER: &str =
+    concat!(include_str!("../../scripts/provision/look.sh"), include_str!("../../scripts/provision/docker.sh"));
 const PODMAN: &str = include_str!("../../scripts/provision/podman.sh");
 
 /// What begins a line of theirs.

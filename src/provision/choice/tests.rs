@@ -176,11 +176,9 @@ fn a_command_that_leads_to_podman_makes_way_for_docker() {
     assert_eq!(steps(&facts, Engine::Docker), ["settings", "packages", "command", "group"]);
     // It is known by its beginning.
     let mark = "# Podman, called as Docker is:";
-    for script in [
-        include_str!("../../../scripts/provision/probe.sh"),
-        include_str!("../../../scripts/provision/docker.sh"),
-        include_str!("../../../scripts/provision/podman.sh"),
-    ] {
+    for script in
+        [include_str!("../../../scripts/provision/look.sh"), include_str!("../../../scripts/provision/podman.sh")]
+    {
         assert!(script.contains(mark));
     }
 }
@@ -238,14 +236,4 @@ fn scripts_know_of_the_same_packages() {
             assert!(script.contains(package), "no script installs {package}");
         }
     }
-}
-
-#[test]
-fn scripts_look_for_flags_alike() {
-    let function = |script: &'static str| {
-        let begin = script.find("\ngiven() {\n").expect("a function");
-        &script[begin..begin + script[begin..].find("\n}\n").expect("its end")]
-    };
-    let probe = function(include_str!("../../../scripts/provision/probe.sh"));
-    assert_eq!(probe, function(include_str!("../../../scripts/provision/docker.sh")));
 }
