@@ -17,9 +17,7 @@ use crate::names::{ContainerId, ProjectName, ServiceName};
 #[derive(Clone, Debug)]
 pub(super) struct Invariants {
     project: ProjectName,
-    /// When the run began.
-    began: Duration,
-    /// What there was then.
+    /// What there was when the run began.
     known: BTreeMap<ContainerId, Record>,
     /// The considered services.
     terms: BTreeMap<ServiceName, Terms>,
@@ -72,7 +70,7 @@ impl Invariants {
                 (name, Terms { service, wanted, exact: said.is_some(), served })
             })
             .collect();
-        Self { project: wish.project.name.clone(), began: now, known, terms, cancel }
+        Self { project: wish.project.name.clone(), known, terms, cancel }
     }
 
     /// What is wrong if the run says that it has come to its good end.
@@ -97,10 +95,9 @@ impl Invariants {
                 if done && terms.service.may_complete {
                     continue;
                 }
-                // Of one that was there before and just starting, nobody could tell.
-                let known = self.known.get(id).map(|record| record.observe(self.began));
-                let is_open = known.is_some_and(|container| container.health == Some(Health::Starting));
-                if !is_open && !record.is_ready(now) {
+                // A container that was there before may still be about to become healthy.
+                let time = if self.known.contains_key(id) { now + Duration::from_secs(10_000) } else { now };
+                if !record.is_ready(time) {
                     problems.push(format!("{id} is not ready but {:?}, {:?}", container.state, container.health));
                 }
                 if !is_published(record, &terms.service) {

@@ -11,9 +11,9 @@ use super::invariants::Invariants;
 use super::scenario::{Scenario, Wish, seconds};
 use crate::cancel::Cancel;
 use crate::deploy::deploy;
-use crate::engine::ErrorKind;
 use crate::engine::fake::{Call, Fake, Fault, FaultKind, News, Record, World};
 use crate::engine::patient::Patient;
+use crate::engine::{Container, ErrorKind, Health};
 use crate::error::{Failure, Kind};
 use crate::report::{Event, Reporter};
 
@@ -121,6 +121,9 @@ impl Trial {
 
     /// Deploys without a fault, and demands that it works and that there is nothing to do afterwards.
     pub(super) async fn converge(&mut self, wish: &Wish) -> Lawful<()> {
+        if self.is_open(wish) {
+            self.rest().await;
+        }
         let ran = self.run(wish, None).await?;
         self.demand(matches!(ran.result, Some(Ok(()))), "an undisturbed run of a good version succeeds")?;
         if let Some((names, volumes)) = &self.heirlooms {
@@ -133,6 +136,20 @@ impl Trial {
         self.demand(again.planned_nothing, "after success, there is nothing left to do")?;
         let writes = again.calls.iter().any(|call| call.writes);
         self.demand(!writes, "a run with nothing to do changes nothing")
+    }
+
+    /// Whether a container of a wished version that will never be healthy was just started, so that nobody can tell yet.
+    fn is_open(&self, wish: &Wish) -> bool {
+        let now = self.world.now();
+        let wished = |container: &Container| {
+            let service = wish.project.services.get(&container.service);
+            service.is_some_and(|service| service.config_hash == container.config_hash)
+        };
+        self.world.records().values().any(|record| {
+            let container = record.observe(now);
+            let is_starting = container.health == Some(Health::Starting);
+            is_starting && !record.behaviour.is_ready(seconds(10_000)) && wished(&container)
+        })
     }
 
     /// Lets time pass.
