@@ -20,7 +20,6 @@ use crate::images::compress::Compression;
 use crate::images::end::{End, Ends};
 use crate::images::transfer;
 use crate::report::choose::{choose, plan_style};
-use crate::report::touched::Touched;
 use crate::report::{self, Reporter, console};
 
 /// What is true after a failure before anything was touched.
@@ -30,8 +29,7 @@ const UNDEPLOYED: &str = "Nothing was deployed: what was there serves on.";
 pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), Failure> {
     let progress = options.output.progress.unwrap_or(Progress::Auto);
     let ansi = options.output.ansi.unwrap_or(Ansi::Auto);
-    let chosen = choose(progress, ansi)?;
-    let reporter = Touched::not_yet(&*chosen);
+    let reporter = choose(progress, ansi)?;
     let project = project::options(&options.project)?;
     let selection = selection(global, &options.engine.container_engine);
     let mut request = Request {
@@ -53,7 +51,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
         let source =
             if options.transfer_images { Some(source(global, options, access.endpoint()).await?) } else { None };
-        let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &reporter)?;
+        let compose = ComposeCli::find(&project, access.socket(), global.config.as_deref(), &cancel, &*reporter)?;
         // Reading files takes no engine.
         let ((api, link), loaded) = tokio::try_join!(access.connect(&cancel), compose.prefetch(&request.services))?;
         let name = &loaded.project.name;
@@ -62,9 +60,9 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         let engine = Patient::new(api.clone()).until(link.lost().clone());
         let deliver = async |source: Access, end: End, request: &Request| {
             let config = global.config.as_deref();
-            let here = ComposeCli::find(&project, source.socket(), config, &cancel, &reporter)?;
+            let here = ComposeCli::find(&project, source.socket(), config, &cancel, &*reporter)?;
             let dry_run = global.dry_run;
-            let delivery = Delivery { source: &source, compose: &here, dry_run, reporter: &reporter, cancel: &cancel };
+            let delivery = Delivery { source: &source, compose: &here, dry_run, reporter: &*reporter, cancel: &cancel };
             delivery.make(&Place { engine: &engine, compose: &compose }, end, access.endpoint(), request).await
         };
         let result = async {
@@ -73,7 +71,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                     deliver(source, end, &request).await?;
                     request.images = images::Options::delivered();
                 }
-                let preview = Box::pin(deploy::preview(&engine, &compose, &request, &reporter));
+                let preview = Box::pin(deploy::preview(&engine, &compose, &request, &*reporter));
                 let Preview { plan, containers } = preview.await?;
                 let text = match progress {
                     Progress::Json => report::json::plan(&plan, &containers),
@@ -81,21 +79,21 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            let terms = Terms { wait: options.pace.lock_wait, reporter: &reporter, cancel: &cancel };
+            let terms = Terms { wait: options.pace.lock_wait, reporter: &*reporter, cancel: &cancel };
             let owner = Owner::this(&words(options));
             let work = async {
-                let probe = probe::start(&options.probe, &access, &link, &reporter).await?;
+                let probe = probe::start(&options.probe, &access, &link, &*reporter).await?;
                 request.witness = probe::witness(&options.probe, probe.as_ref());
                 if let (Some(source), Some(end)) = (source, end) {
                     deliver(source, end, &request).await?;
                     request.images = images::Options::delivered();
                 }
-                let outcome = deploy::deploy(&engine, &compose, &request, &reporter, &cancel);
-                let outcome = probe::around(probe.as_ref(), &cancel, &reporter, outcome).await;
+                let outcome = deploy::deploy(&engine, &compose, &request, &*reporter, &cancel);
+                let outcome = probe::around(probe.as_ref(), &cancel, &*reporter, outcome).await;
                 // What was only created does not serve yet.
                 if !request.no_start {
                     let book = Book { engine: &engine, images: &api, project: name, owner: &owner };
-                    change::record(&book, &loaded, &outcome, None, &reporter).await;
+                    change::record(&book, &loaded, &outcome, None, &*reporter).await;
                 }
                 outcome.map(drop)
             };
@@ -105,9 +103,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         link.end(result).await
     };
     let result = heeding_signals(&cancel, Box::pin(work), insisted).await;
-    // Networks are replaced before any container is, and nobody expects a dry run to change anything.
-    let is_silent = global.dry_run || options.recreate_networks || reporter.anything();
-    result.map_err(|failure| if is_silent { failure } else { untouched(failure) })
+    // Nobody expects a dry run to change anything.
+    result.map_err(|failure| if global.dry_run { failure } else { untouched(failure) })
 }
 
 /// A failure before anything was touched that serves: it says so in the end.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep};
 
-use super::condition::{disregard_health, has_completed, is_running, is_serving};
+use super::condition::{has_completed, is_running, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
@@ -19,6 +19,9 @@ use crate::names::{ProjectName, ServiceName};
 
 /// How often services are looked at while waiting for them.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// What helps where something was begun and is not through.
+pub(super) const GO_ON: &str = "Running the same command again goes on from there.";
 
 /// The number of services of which it is said what serves them.
 const MOST_STANDS: usize = 4;
@@ -40,8 +43,7 @@ pub(super) async fn wait<E: Engine>(
 ) -> Result<(), Failure> {
     let begin = Instant::now();
     loop {
-        let mut containers = engine.containers(&project.name).await?;
-        disregard_health(project, &mut containers);
+        let containers = super::containers(engine, project).await?;
         let is_planned = |name: &ServiceName| plan.services.iter().any(|service| service.service == *name);
         let waiting: Vec<_> = containers
             .iter()
@@ -132,7 +134,7 @@ pub(super) async fn explain<E: Engine>(
         Kind::RolledBack | Kind::Incomplete => {
             format!("Mend {service} and run the same command again; `--dry-run` shows what it would do.")
         }
-        _ => "Running the same command again goes on from there.".to_owned(),
+        _ => GO_ON.to_owned(),
     })
 }
 

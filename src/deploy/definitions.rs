@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
+use super::replicas;
 use crate::compose::{Compose, Project, Rehearsal, delivered};
 use crate::engine::{Container, Definitions};
 use crate::error::{Failure, Kind};
@@ -71,9 +72,9 @@ pub(super) async fn replace<C: Compose>(
             || there.flatten().any(|(network, _)| networks.contains_key(network))
     };
     let count = |name: &ServiceName| {
-        let there = containers.iter().filter(|container| !container.one_off && container.service == *name).count();
-        let wanted = project.services[name].replicas;
-        wanted.unwrap_or_else(|| u32::try_from(there).unwrap_or(u32::MAX).max(1))
+        let there = containers.iter().filter(|container| !container.one_off && container.service == *name);
+        let wanted = replicas::wanted(&project.services[name], &there.collect::<Vec<_>>());
+        u32::try_from(wanted).unwrap_or(u32::MAX)
     };
     let scale = project.services.keys().filter(attached).map(|name| (name.clone(), count(name))).collect();
     compose.up(&scale, &delivered::of(project)).await.map_err(|failure| {

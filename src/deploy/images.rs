@@ -89,10 +89,10 @@ pub(super) async fn bring_in<E: Engine, C: Compose>(
         None => Ok(()),
         Some((name, service)) => {
             let image = escape(&service.image);
-            Err(anyhow!(
+            let error = anyhow!(
                 "{name} needs the image {image}, which the engine does not have and which may not be brought in"
-            )
-            .into())
+            );
+            Err(Failure::from(error).hint("Send it with `--transfer-images`, or allow for it to be built or pulled."))
         }
     }
 }

@@ -176,7 +176,7 @@ pub async fn deploy<E: Engine, C: Compose>(
     let mut deployed = deployed(project, &plan);
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
     let passes = Passes { engine, compose, request, reporter, cancel, changed };
-    let Passed { project, left_out } = Box::pin(passes.make(survey)).await?;
+    let Passed { project, left_out, changed } = Box::pin(passes.make(survey)).await?;
     deployed.updated = deployed.updated.saturating_sub(left_out.len());
     let updated = deployed.updated;
     if request.no_start {
@@ -184,7 +184,8 @@ pub async fn deploy<E: Engine, C: Compose>(
         return Ok(deployed);
     }
     if request.wait {
-        aftermath::wait(engine, &project, &plan, request.wait_timeout, cancel).await?;
+        let waited = aftermath::wait(engine, &project, &plan, request.wait_timeout, cancel).await;
+        waited.map_err(|failure| passes::belated(failure, &changed))?;
     }
     orphans::remove(engine, &plan, &before, request, reporter).await?;
     naming::mend(engine, &project, &plan, &before, reporter).await;
@@ -228,12 +229,12 @@ async fn observe<E: Engine, C: Compose>(
     request: &Request,
 ) -> Result<(Project, Vec<Container>, Missing), Failure> {
     let mut loaded = compose.load(&request.services).await?;
-    let name = loaded.project.name.clone();
     let look = async {
-        tokio::try_join!(engine.containers(&name), elsewhere::look(engine, &loaded.project)).map_err(Failure::from)
+        let containers = containers(engine, &loaded.project);
+        tokio::try_join!(containers, elsewhere::look(engine, &loaded.project)).map_err(Failure::from)
     };
     let joins = loaded.project.services.values().any(|service| !service.joins.is_empty());
-    let (hashes, (mut containers, mut missing)) = if joins {
+    let (hashes, (containers, mut missing)) = if joins {
         let (containers, missing) = look.await?;
         (compose.hashes(&loaded, &representatives(&loaded, &containers)).await?, (containers, missing))
     } else {
@@ -252,8 +253,14 @@ async fn observe<E: Engine, C: Compose>(
             service.config_hash = hash;
         }
     }
-    condition::disregard_health(&loaded.project, &mut containers);
     Ok((loaded.project, containers, missing))
+}
+
+/// The project's containers, as far as they matter to it.
+async fn containers<E: Engine>(engine: &E, project: &Project) -> engine::Result<Vec<Container>> {
+    let mut containers = engine.containers(&project.name).await?;
+    condition::disregard_health(project, &mut containers);
+    Ok(containers)
 }
 
 /// The container that each service stands for where another service joins it.
@@ -412,8 +419,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
             for creation in &creations {
                 self.compose.create(creation).await?;
             }
-            containers = self.engine.containers(&project.name).await?;
-            condition::disregard_health(&project, &mut containers);
+            containers = self::containers(self.engine, &project).await?;
             pre_start::sweep(self.engine, before, &containers).await?;
             self.check_cancel()?;
             // What Compose labels new containers with is the last word on what their configuration is.
@@ -424,7 +430,6 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         }
         let settled = succession::settle(self.engine, &project, &mut plan, &mut containers, self.options).await;
         settled?;
-        condition::disregard_health(&project, &mut containers);
         files::copy_in(self.engine, &project, &plan, &containers).await?;
         prepare::hide(self.engine, &plan, &containers).await?;
         Ok((plan, containers))

@@ -8,9 +8,10 @@
 
 use std::collections::BTreeSet;
 
+use super::aftermath::GO_ON;
 use super::followers::{self, CutOff};
 use super::plan::{Options, Plan, ServicePlan, Slot};
-use super::{Change, Request, Survey, make_plan, observe, rehearsal};
+use super::{Change, Request, Survey, containers, make_plan, observe, rehearsal};
 use crate::cancel::Cancel;
 use crate::compose::{Compose, Order, Project};
 use crate::engine::{Container, Engine};
@@ -35,6 +36,8 @@ pub(super) struct Passed {
     pub(super) project: Project,
     /// Services that were left out since nothing was to be started.
     pub(super) left_out: BTreeSet<ServiceName>,
+    /// What has been changed, in words.
+    pub(super) changed: Vec<String>,
 }
 
 impl<E: Engine, C: Compose> Passes<'_, E, C> {
@@ -42,7 +45,7 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
     pub(super) async fn make(mut self, mut survey: Survey) -> Result<Passed, Failure> {
         let first = survey.containers.clone();
         match self.attempt(&mut survey).await {
-            Ok(left_out) => Ok(Passed { project: survey.project, left_out }),
+            Ok(left_out) => Ok(Passed { project: survey.project, left_out, changed: self.changed }),
             Err(failure) => Err(Box::pin(self.aftercare(failure, &survey, &first)).await),
         }
     }
@@ -107,14 +110,14 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
         let mut lost = BTreeSet::new();
         let mut is_worse = !self.changed.is_empty();
         // Where the engine is away, nobody knows.
-        if let Ok(now) = self.engine.containers(&survey.project.name).await {
+        if let Ok(now) = containers(self.engine, &survey.project).await {
             let mut cut_off = followers::cut_off(&survey.project, first, &now);
             if cut_off != CutOff::default() {
                 if let Err(second) = self.relieve(&failure, survey, (first, &now), &cut_off).await {
                     self.reporter.report(&Event::Warning(&format!("what was cut off could not be mended: {second}")));
                     is_worse = true;
                 }
-                if let Ok(now) = self.engine.containers(&survey.project.name).await {
+                if let Ok(now) = containers(self.engine, &survey.project).await {
                     cut_off = followers::cut_off(&survey.project, first, &now);
                 }
             }
@@ -128,13 +131,13 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
             ));
         }
         if !self.changed.is_empty() {
-            failure = failure.hint(format!("Changed before that, and stays so: {}.", self.changed.join(", ")));
+            failure = failure.hint(stays(&self.changed));
         }
         if is_worse && matches!(failure.kind, Kind::Unchanged | Kind::RolledBack) {
             let unprepared = failure.kind == Kind::Unchanged;
             failure.kind = Kind::Incomplete;
             if unprepared {
-                failure = failure.hint("Running the same command again goes on from there.");
+                failure = failure.hint(GO_ON);
             }
         }
         failure
@@ -212,9 +215,11 @@ pub(super) fn belated(failure: Failure, changed: &[String]) -> Failure {
     if failure.kind != Kind::Unchanged || changed.is_empty() {
         return failure;
     }
-    Failure { kind: Kind::Incomplete, ..failure }
-        .hint(format!("Changed before that, and stays so: {}.", changed.join(", ")))
-        .hint("Running the same command again goes on from there.")
+    Failure { kind: Kind::Incomplete, ..failure }.hint(stays(changed)).hint(GO_ON)
+}
+
+fn stays(changed: &[String]) -> String {
+    format!("Changed before that, and stays so: {}.", changed.join(", "))
 }
 
 fn listed(services: &BTreeSet<ServiceName>) -> String {

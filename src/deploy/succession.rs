@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 
+use super::condition::disregard_health;
 use super::plan::{Options, Plan, Slot, Successor};
 use super::{naming, volumes};
 use crate::compose::Project;
@@ -32,6 +33,7 @@ pub(super) async fn settle<E: Engine>(
     }
     containers.retain(|container| !copies.contains_key(&container.id));
     containers.extend(copies.into_values());
+    disregard_health(project, containers);
     Ok(())
 }
 

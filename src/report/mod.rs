@@ -21,7 +21,6 @@ mod recorded;
 pub mod survey;
 pub mod terminal;
 mod timeline;
-pub mod touched;
 pub mod transfer;
 mod words;
 
