@@ -173,6 +173,7 @@ impl<'a> Scene<'a> {
         scene.project.set("COMPOSE_PROJECT_NAME", &name);
         let id = scene.project.docker(&["image", "inspect", "--format", "{{.Id}}", "busybox:1.37"]).success().stdout;
         scene.project.set("BUSYBOX_ID", id.trim());
+        scene.project.set("SUBNET", &scene.project.subnet());
         scene.set_version("v0");
         scene
     }

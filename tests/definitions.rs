@@ -29,16 +29,18 @@ networks:
   front:
     labels: {edition: "${NETWORK:-first <&> second}"}
     driver_opts: {com.docker.network.bridge.name: "${BRIDGE}"}
-    ipam: {config: [{subnet: "${SUBNET}"}]}
+    ipam: {config: [{subnet: "${SUBNET}.0/24"}]}
 volumes:
   data:
     labels: {edition: "${VOLUME:-first <&> second}"}
 "#;
 
-fn deployed(label: &str, network: u8) -> Project {
+fn deployed(label: &str) -> Project {
     let mut project = Project::new(label, SHOP);
-    project.set("BRIDGE", &format!("kerek{}x{network}", std::process::id() % 100_000));
-    project.set("SUBNET", &format!("10.213.{network}.0/24"));
+    let (_, id) = project.name().rsplit_once('-').expect("an ID");
+    let bridge = format!("kerek{id}");
+    project.set("BRIDGE", &bridge);
+    project.set("SUBNET", &project.subnet());
     project.kerek(&["deploy"]).success();
     project
 }
@@ -49,7 +51,7 @@ fn ids(project: &Project) -> BTreeSet<String> {
 
 #[test]
 fn an_unchanged_definition_is_no_reason_to_ask() {
-    let project = deployed("definitions-same", 1);
+    let project = deployed("definitions-same");
     let log = project.home().join("calls");
     let config = project.home().join("recording");
     fs::create_dir_all(config.join("cli-plugins")).expect("a folder");
@@ -83,7 +85,7 @@ fn assert_deploys_without(project: &Project, kind: &str, name: &str) {
 
 #[test]
 fn a_changed_network_is_not_replaced_unasked() {
-    let mut project = deployed("definitions-network", 2);
+    let mut project = deployed("definitions-network");
     let before = ids(&project);
     project.set("NETWORK", "second");
     project.set("VERSION", "v1");
@@ -123,7 +125,7 @@ fn a_changed_network_is_not_replaced_unasked() {
 
 #[test]
 fn a_changed_volume_is_never_replaced() {
-    let mut project = deployed("definitions-volume", 3);
+    let mut project = deployed("definitions-volume");
     let before = ids(&project);
     project.set("VOLUME", "second");
     project.set("VERSION", "v1");

@@ -1,9 +1,11 @@
 //! Can the harness be believed? The load generator must count every loss, whatever it looks like, and invent none; the
 //! app must start, end and fail as told; a project must leave nothing behind; a sweep must try what it is asked to.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::catch_unwind;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, sleep};
@@ -16,7 +18,8 @@ use crate::support::events::EventLog;
 use crate::support::load::{Config, Connections, Load, Method, Summary};
 use crate::support::port;
 use crate::support::prober::Prober;
-use crate::support::project::Project;
+use crate::support::process::Process;
+use crate::support::project::{self, Project};
 use crate::support::sweep::{Lane, Verdict, sweep};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nv1 a\n";
@@ -292,6 +295,35 @@ services:
     let connected = format!("network connect {}", second.name);
     assert!(happened.iter().any(|event| event.what == started), "{happened:#?}");
     assert!(happened.iter().any(|event| event.what == connected), "{happened:#?}");
+}
+
+#[test]
+fn projects_of_killed_runs_are_swept() {
+    let own = Project::new("kept", "services: {web: {image: kerek-test-app}}");
+    own.compose(&["up", "--detach"]).success();
+    let left =
+        Project::new("left", "services: {web: {image: kerek-test-app, volumes: [data:/data]}}\nvolumes: {data: }");
+    left.compose(&["up", "--detach"]).success();
+    let folder = left.path();
+    let mut sleeper = Command::new("sleep").arg("60").spawn().expect("should run");
+    let process = Process::find(sleeper.id()).expect("should be there");
+    fs::write(folder.with_file_name("process"), process.to_string()).expect("should write");
+
+    project::sweep();
+    assert!(folder.exists(), "whose process runs");
+    assert_eq!(left.containers().len(), 1);
+    sleeper.kill().and_then(|()| sleeper.wait()).expect("should end");
+    project::sweep();
+    assert!(!folder.exists());
+    let filter = format!("name={}", left.name());
+    for what in ["container", "network", "volume"] {
+        let all: &[_] = if what == "container" { &["--all"] } else { &[] };
+        let listed = own.docker(&[&[what, "ls", "--quiet", "--filter", &filter], all].concat()).success().stdout;
+        assert_eq!(listed, "", "no {what}");
+    }
+    assert_eq!(own.containers().len(), 1);
+    // There is nothing left that it could remove.
+    std::mem::forget(left);
 }
 
 #[test]

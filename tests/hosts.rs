@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::command::{self, Output};
-use crate::support::hosts::{self, Host, Kind, Process};
+use crate::support::hosts::{self, Host, Kind};
 use crate::support::port;
+use crate::support::process::Process;
 use crate::support::tcp_proxy::{Direction, TcpProxy};
 
 /// More than fits into one piece.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::command::{self, Output};
+use super::process::Process;
 
 /// A label of hosts with the process that has started them, see [`Process`].
 pub(crate) const PROCESS_LABEL: &str = "kerek.test.process";
@@ -216,50 +217,6 @@ pub(crate) fn sweep() {
             // Another test process may do the same at the same time.
             docker(&["rm", "--force", "--volumes", container]);
         }
-    }
-}
-
-/// A process that can be told from later ones with the same number, and from those of other containers and machines that
-/// use the same engine.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Process {
-    id: u32,
-    /// In ticks of the system since its start.
-    started: String,
-    /// The system's start, and its namespace of process numbers.
-    world: String,
-}
-
-impl Process {
-    fn current() -> Self {
-        Self::find(process::id()).expect("should find itself")
-    }
-
-    /// `None` if there is no such process.
-    pub(crate) fn find(id: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The second field, a name in parentheses, may hold anything.
-        let started = stat.rsplit(')').next()?.split_whitespace().nth(19)?.to_owned();
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
-        Some(Self { id, started, world: format!("{}-{}", boot.trim(), namespace.display()) })
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '/');
-        let id = parts.next()?.parse().ok()?;
-        Some(Self { id, started: parts.next()?.to_owned(), world: parts.next()?.to_owned() })
-    }
-
-    /// Certainly so: of processes elsewhere nothing is known.
-    fn is_gone(&self) -> bool {
-        self.world == Self::current().world && Self::find(self.id).as_ref() != Some(self)
-    }
-}
-
-impl std::fmt::Display for Process {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}/{}", self.id, self.started, self.world)
     }
 }
 

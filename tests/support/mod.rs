@@ -2,6 +2,7 @@
 //!
 //! - [`project`]: a Compose project of a test's own on a real engine, torn down at the end.
 //! - [`podman`]: a project on Podman.
+//! - [`process`]: processes that can be told from later ones.
 //! - [`prober`]: asks a service all the time from within its network: did it serve throughout?
 //! - [`registry`]: images to pull.
 //! - [`load`]: asks anything at a given rate from outside.
@@ -36,6 +37,7 @@ pub(crate) mod load;
 pub(crate) mod podman;
 pub(crate) mod port;
 pub(crate) mod prober;
+pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod registry;
 pub(crate) mod site;

@@ -1,36 +1,39 @@
 //! A Compose project of a test's own: a folder with a unique name, commands that run in it, a look at its containers.
 //!
 //! It promises to leave nothing on the engine when dropped, also in a panic: no container, network or volume of the
-//! project, nor the volumes in which kerek keeps its lock and releases, nor the names that it has given to their images. Should a process be left that the project's commands have
-//! started, the test fails. Any project may use the image `kerek-test-app`
-//! (see `programs/app.rs`), which is built beforehand.
+//! project, nor the volumes in which kerek keeps its lock and releases, nor the names that it has given to their images. Should a process be left
+//! that the project's commands have started, the test fails. Any project may use the image `kerek-test-app` (see
+//! `programs/app.rs`), which is built beforehand.
 //!
-//! Only a test that is killed leaves its project, whose name begins with `kerek-test-`, as `docker compose ls` shows.
+//! Only a test program that is killed leaves its projects, whose names begin with `kerek-test-`, as `docker compose ls`
+//! shows. They go when the next one makes its first project.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fmt::Debug;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tempfile::TempDir;
-
 use super::api;
 use super::command::{self, Output};
+use super::process::Process;
+use serde_json::Value;
 
 /// A project; dropping it tears it down.
 pub(crate) struct Project {
     name: String,
     /// For every command, besides the usual.
     environment: BTreeMap<String, String>,
-    /// Holds the project's folder, which is called as the project, and `home`.
-    root: TempDir,
+    /// Holds the project's folder, which is called as the project, and `home`; and `process`, the one that has made it,
+    /// see [`Process`].
+    root: PathBuf,
 }
 
 impl Project {
@@ -51,10 +54,13 @@ impl Project {
     }
 
     fn empty(label: &str) -> Self {
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(sweep);
         build_app_image();
-        let name = format!("kerek-test-{label}-{:08x}", RandomState::new().hash_one(label) >> 32);
-        let root = TempDir::new().expect("should make a temporary directory");
+        let name = format!("{PREFIX}{label}-{:08x}", RandomState::new().hash_one(label) >> 32);
+        let root = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("should make a temporary directory").keep();
         let project = Self { name, environment: BTreeMap::new(), root };
+        fs::write(project.root.join(PROCESS), Process::current().to_string()).expect("should write file");
         fs::create_dir(project.path()).expect("should make the project's folder");
         fs::create_dir(project.home()).expect("should make a home");
         command::link_plugins(&project.home()).expect("should link plugins");
@@ -68,12 +74,19 @@ impl Project {
 
     /// The project's folder.
     pub(crate) fn path(&self) -> PathBuf {
-        self.root.path().join(&self.name)
+        self.root.join(&self.name)
+    }
+
+    /// The first three numbers of IPv4 addresses that are hardly anybody else's, such as `10.150.23`: what two projects
+    /// chose for themselves could be the same, or what a killed one has left.
+    pub(crate) fn subnet(&self) -> String {
+        let id = self.name.rsplit('-').next().and_then(|id| u32::from_str_radix(id, 16).ok()).expect("a number");
+        format!("10.{}.{}", 128 + id % 64, id / 64 % 256)
     }
 
     /// What the project's commands have as their home.
     pub(crate) fn home(&self) -> PathBuf {
-        self.root.path().join("home")
+        self.root.join("home")
     }
 
     /// Writes a file in the project's folder.
@@ -223,15 +236,39 @@ fn told<T: Default + Debug>(answer: io::Result<T>) -> T {
 impl Drop for Project {
     fn drop(&mut self) {
         let outputs = self.tear_down();
+        let removed = fs::remove_dir_all(&self.root);
         // A second panic would hide the first.
         if !thread::panicking() {
             for output in outputs {
                 output.success();
             }
+            removed.expect("should remove the project's folder");
             self.assert_nothing_runs();
         }
     }
 }
+
+/// Removes the projects of test programs that are no more, as far as they are on the usual engine.
+pub(crate) fn sweep() {
+    let folders = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    for root in folders {
+        let process = fs::read_to_string(root.join(PROCESS)).ok().and_then(|process| Process::parse(&process));
+        if process.is_some_and(|process| process.is_gone_from_here()) {
+            let names = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+            for name in names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(PREFIX)) {
+                // Another test program may do the same at the same time, and what runs on is nobody's fault any more.
+                let project = ManuallyDrop::new(Project { name, environment: BTreeMap::new(), root: root.clone() });
+                project.tear_down();
+            }
+            let _ = fs::remove_dir_all(&root);
+        }
+    }
+}
+
+/// What the names of projects and of their folders begin with.
+const PREFIX: &str = "kerek-test-";
+/// A file that tells whose a project is.
+const PROCESS: &str = "process";
 
 impl Project {
     /// What was started for the project, kerek and whatever that has started, has ended, or does so within [`GRACE`].
