@@ -12,8 +12,8 @@
 //! - [`images`]: images on their way from one engine to another.
 //! - [`probe`]: somebody who asks for a URL meanwhile, as users would.
 //! - [`report`]: events of a run, and how they are shown.
-//! - [`process`], [`cancel`], [`error`], [`remedies`], [`names`], [`text`]: children, signals, failures, what helps against
-//!   them, identifiers, escaping.
+//! - [`process`], [`cancel`], [`error`], [`remedies`], [`suggestion`], [`names`], [`text`]: children, signals, failures, what
+//!   helps against them, commands to go on with, identifiers, escaping.
 
 pub mod cancel;
 pub mod cli;
@@ -31,6 +31,7 @@ pub mod provision;
 pub mod remedies;
 pub mod report;
 pub mod ssh;
+pub mod suggestion;
 pub mod text;
 
 pub use commands::run;

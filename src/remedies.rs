@@ -21,6 +21,10 @@ const REMEDIES: &[(&[&str], &str)] = &[
         "External volumes are made beforehand, on the engine that is deployed to: `docker volume create {}`.",
     ),
     (
+        &["start_interval as feature require"],
+        "The engine is older than Docker 25, or Podman: leave out `start_interval`, and set a short `interval`.",
+    ),
+    (
         &["toomanyrequests"],
         "The registry limits how often images are pulled: log in with `docker login`, or pull here and send the images \
          with --transfer-images.",
@@ -148,6 +152,7 @@ mod tests {
                 "container create: lookup init binary: exec: \"catatonit\": executable file not found in $PATH",
                 "catatonit",
             ),
+            ("can't set healthcheck.start_interval as feature require Docker Engine v25 or later", "leave out"),
             ("exec: \"curl\": executable file not found in $PATH: unknown", "healthcheck"),
             ("write /var/lib/docker/tmp/x: no space left on device", "docker system df"),
         ] {

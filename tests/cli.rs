@@ -74,6 +74,29 @@ fn a_wrong_option_is_a_usage_error() {
 }
 
 #[test]
+fn options_that_belong_elsewhere_are_answered_with_where() {
+    assert_snapshot!(complaint(2, ["-f", "shop.yaml", "deploy"]), @"
+    Error: unexpected argument '-f' found
+
+      tip: '-f' comes after the name of a command that knows it: 'kerek deploy -f …'
+
+    Usage: kerek [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(complaint(2, ["deploy", "--scale=web=3"]), @"
+    Error: unexpected argument '--scale' found
+
+      tip: the Compose file says how many replicas there are: 'scale' or 'deploy.replicas'
+
+    For more information, try '--help'.
+    ");
+    for option in ["--no-recreate", "-y", "--yes", "--quiet-build"] {
+        assert!(complaint(2, ["deploy", option]).contains("  tip: "), "{option}");
+    }
+}
+
+#[test]
 fn a_wrong_value_is_a_usage_error() {
     assert_snapshot!(complaint(2, ["deploy", "--pull", "sometimes"]), @"
     Error: invalid value 'sometimes' for '--pull <WHEN>'

@@ -16,15 +16,15 @@ services:
     environment: {VERSION: "${VERSION:-v0}"}
     networks: [front]
     volumes: [data:/data]
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
   neighbour:
     image: kerek-test-app
     networks: [front]
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
   apart:
     image: kerek-test-app
     environment: {VERSION: "${APART:-v0}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
 networks:
   front:
     labels: {edition: "${NETWORK:-first <&> second}"}

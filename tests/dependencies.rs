@@ -24,7 +24,7 @@ services:
   web:
     <<: *base
     command: sh -c 'echo web-$$VERSION >>/log; exec sleep 1000'
-    healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: "true", interval: 5s, start_interval: 100ms, start_period: 10s}
     depends_on:
       db: {condition: service_healthy, required: true}
       job: {condition: service_completed_successfully, required: true}
@@ -123,7 +123,7 @@ services:
     image: busybox:1.37
     command: sleep ${SECONDS_:-1000}
     stop_signal: KILL
-    healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: "true", interval: 5s, start_interval: 100ms, start_period: 10s}
     depends_on: {db: {condition: "${CONDITION:-service_started}"}}
 "#;
     let mut project = Project::new("kept", compose);
@@ -156,14 +156,14 @@ fn what_is_not_required_is_only_warned_about() {
 const RESTARTING: &str = r#"
 x-app: &app
   image: kerek-test-app
-  healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+  healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
   depends_on: {db: {condition: service_healthy, restart: true}}
   x-kerek: {drain: 0s}
 services:
   db:
     image: kerek-test-app
     environment: {VERSION: "${VERSION:-v0}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
   again: {<<: *app}
   anew: {<<: *app, deploy: {replicas: 2, update_config: {order: start-first}}}
   fixed: {<<: *app, ports: ["127.0.0.1:${PORT:-18743}:80"], deploy: {update_config: {order: start-first}}}

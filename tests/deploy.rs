@@ -17,7 +17,7 @@ const WEB: &str = r#"
 services:
   steady:
     image: kerek-test-app
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 10s}
   web:
     image: kerek-test-app
     command: ${WEB_COMMAND:-}

@@ -31,7 +31,7 @@ services:
         echo ready-$$VERSION >>/log
         touch /tmp/ready
         while :; do sleep 0.1; done
-    healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 5s, start_interval: 100ms, start_period: 10s}
     volumes: ["./log:/log"]
     post_start:
       - command: [sh, -c, "${POST:-sleep 0.2; echo post-$$VERSION-$$PRICE-$$(id -u):$$(id -g)-$$(pwd) >>/log}"]
@@ -159,7 +159,7 @@ x-app: &app
   image: busybox:1.37
   command: sleep 1000
   stop_signal: KILL
-  healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+  healthcheck: {test: "true", interval: 5s, start_interval: 100ms, start_period: 10s}
   configs:
     - inline
     - variable
@@ -331,7 +331,7 @@ services:
     stop_signal: KILL
     user: "0"
     environment: {VERSION: "${VERSION:-v0}"}
-    healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: "true", interval: 5s, start_interval: 100ms, start_period: 10s}
     volumes: ["./log:/log", "/anonymous"]
     configs: [inline]
     pre_start:

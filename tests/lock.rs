@@ -13,7 +13,7 @@ services:
   web:
     image: kerek-test-app
     environment: {VERSION: "${VERSION:-v0}", BOOT_MS: "${BOOT_MS:-0}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 60s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 5s, start_interval: 100ms, start_period: 60s}
     deploy: {update_config: {order: start-first}}
     x-kerek: {drain: 0s}
 "#;

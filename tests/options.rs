@@ -18,7 +18,7 @@ const SERVICE: &str = r#"
 x-service: &service
   command: sleep 1000
   stop_signal: KILL
-  healthcheck: {test: "true", interval: 1s, start_interval: 100ms, start_period: 10s}
+  healthcheck: {test: "true", interval: 5s, start_interval: 100ms, start_period: 10s}
   deploy: {update_config: {order: start-first}}
   x-kerek: {drain: 0s}
 "#;

@@ -1,6 +1,7 @@
 //! Releases on a real engine: what is recorded, and the way back, under load.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::Value;
 
@@ -44,9 +45,14 @@ impl Shop {
 
     /// Builds a version; from now on, the image's name stands for it.
     fn build(&self, version: &str) {
+        self.build_with(version, "");
+    }
+
+    /// The same with further lines for its `Dockerfile`.
+    fn build_with(&self, version: &str, lines: &str) {
         // Like no other test's: the last name of an image is another one's else.
         let own = format!("LABEL project={}\n", self.project.name());
-        self.project.write("Dockerfile", &format!("FROM kerek-test-app\nENV VERSION={version}\n{own}"));
+        self.project.write("Dockerfile", &format!("FROM kerek-test-app\nENV VERSION={version}\n{lines}{own}"));
         self.project.docker(&["build", "--quiet", "--tag", &self.image, "."]).success();
     }
 
@@ -248,14 +254,47 @@ fn an_image_that_is_gone_is_named_before_anything_stops() {
 #[test]
 fn a_bad_way_back_leaves_all_as_it_was() {
     let shop = Shop::new("rollback-bad", SHOP);
-    shop.deploy("a");
+    shop.build_with("a", "ENV BOOT_MS=2000\n");
+    shop.project.kerek(&["deploy"]).success();
     shop.deploy("b");
     let image = || shop.project.docker(&["image", "inspect", "--format", "{{.Id}}", &shop.image]).success().stdout;
     let before = image();
-    // Nothing gets ready in no time.
-    let output = shop.project.kerek(&["rollback", "--wait-timeout", "0"]).exits(4);
+    let output = shop.project.kerek(&["rollback", "--wait-timeout", "1"]).exits(4);
     assert!(output.stderr.contains("web"), "{output}");
     shop.assert_serves("b");
     assert_eq!(image(), before, "the name of the image stands for what is at work");
     assert_eq!(shop.history()[2..], [(3, 3, "failed".to_owned(), false)]);
+}
+
+/// What is waited for in vain with `--wait` was not touched.
+#[test]
+fn what_is_deployed_is_good_whatever_else_is_waited_for() {
+    const WITH_LAZY: &str = r#"
+services:
+  lazy:
+    image: busybox:1.37
+    init: true
+    command: sleep 1000
+    volumes: ["./flags:/flags"]
+    healthcheck: {test: test -e /flags/ready, interval: 1s, start_interval: 100ms, start_period: 300s}
+  web:
+    image: ${IMAGE}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 20s}
+    deploy: {update_config: {order: start-first}}
+"#;
+    let shop = Shop::new("waited-for", WITH_LAZY);
+    let flag = shop.project.path().join("flags/ready");
+    fs::create_dir(shop.project.path().join("flags")).and_then(|()| fs::write(&flag, "")).expect("a flag");
+    shop.deploy("a");
+    fs::remove_file(&flag).expect("a flag");
+    shop.project.docker(&["restart", "--time", "0", &shop.project.service("lazy")[0].name]).success();
+
+    shop.build("b");
+    let output = shop.project.kerek(&["deploy", "--pull", "missing", "--wait", "--wait-timeout", "10"]).exits(5);
+    assert!(output.stderr.contains("lazy-1 is not running or healthy after 10s"), "{output}");
+    assert!(output.stderr.contains("docker logs "), "{output}");
+    shop.assert_serves("b");
+    assert_eq!(shop.history(), [good(1, 1, false), good(2, 2, true)]);
+    shop.project.kerek(&["rollback"]).success();
+    shop.assert_serves("a");
 }

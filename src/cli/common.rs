@@ -78,10 +78,18 @@ pub struct PaceOptions {
 
     /// Give up on a container that is not ready after this time
     ///
-    /// In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+    /// In whole seconds. Without it, or if it is 0, what the healthcheck itself allows for, at least one minute.
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds, help_heading = UPDATE)]
     #[arg(allow_negative_numbers = true)]
     pub wait_timeout: Option<Duration>,
+}
+
+impl PaceOptions {
+    /// The longest to wait for a container, if there is a limit; 0 is none, as for Compose.
+    #[must_use]
+    pub fn longest_wait(&self) -> Option<Duration> {
+        self.wait_timeout.filter(|limit| !limit.is_zero())
+    }
 }
 
 /// What is shown, and how.
@@ -142,7 +150,7 @@ pub enum Progress {
     Plain,
     /// One JSON object a line, for programs.
     Json,
-    /// Nothing but errors.
+    /// Nothing but warnings and errors.
     Quiet,
 }
 

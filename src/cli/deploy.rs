@@ -59,7 +59,7 @@ pub struct DeployOptions {
     pub no_deps: bool,
 
     /// Create the new containers and leave it at that: the old version goes on serving
-    #[arg(long, help_heading = UPDATE)]
+    #[arg(long, help_heading = UPDATE, conflicts_with = "recreate_networks")]
     pub no_start: bool,
 
     /// Remove containers whose service is no longer defined
@@ -78,7 +78,7 @@ pub struct DeployOptions {
     #[arg(short, long, help_heading = UPDATE)]
     pub detach: bool,
 
-    /// Build images first
+    /// Build images first, and update the services whose image has changed by that
     #[arg(long, help_heading = IMAGES, conflicts_with = "no_build")]
     pub build: bool,
 
@@ -87,6 +87,8 @@ pub struct DeployOptions {
     pub no_build: bool,
 
     /// When to pull images, whatever the Compose files say
+    ///
+    /// With `always` and `missing`, services are updated whose name of an image stands for another one by now.
     #[arg(long, value_name = "WHEN", help_heading = IMAGES)]
     pub pull: Option<Pull>,
 

@@ -4,6 +4,7 @@
 //! `--container-engine`), touches no file and prints nothing. Options, short forms and values follow `docker` and
 //! `docker compose` where they exist there too, down to who wins when an option is repeated.
 
+mod advice;
 mod common;
 mod deploy;
 mod global;
@@ -120,7 +121,7 @@ pub enum Command {
     /// Explain kerek or one of its commands
     Help {
         /// The command to explain; kerek as a whole if left out
-        command: Option<String>,
+        command: Vec<String>,
     },
     /// What the docker CLI asks a plugin first
     #[command(hide = true)]
@@ -140,20 +141,21 @@ where
     let matches = match command.try_get_matches_from_mut(arguments) {
         // The docker CLI puts its own options first, so that `docker --help deploy` looks like help on all of kerek.
         Err(error) if error.kind() == ErrorKind::DisplayHelp && program == Program::Docker => {
-            return Err(explain(program, Some("deploy")));
+            return Err(explain(program, &["deploy".to_owned()]));
         }
-        matches => matches?,
+        matches => matches.map_err(|error| advice::on(error, program.name()))?,
     };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     if let Command::Help { command: topic } = &cli.command {
-        return Err(explain(program, topic.as_deref()));
+        return Err(explain(program, topic));
     }
     cli.global.check(&mut command)?;
     Ok(cli)
 }
 
 /// What clap shows for `--help` of a command, or of the program as a whole.
-fn explain(program: Program, topic: Option<&str>) -> clap::Error {
+fn explain(program: Program, topic: &[String]) -> clap::Error {
+    let topic = topic.iter().map(String::as_str);
     let words = [program.name()].into_iter().chain(topic).chain(["--help"]);
     match command(program).try_get_matches_from(words) {
         Err(answer) => answer,

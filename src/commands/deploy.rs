@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{change, heeding_signals, insisted, probe, project, same_engine, selection, source_selection};
+use super::{change, heeding_signals, insisted, probe, project, same_engine, selection, source_selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::ComposeCli;
@@ -42,8 +42,9 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
         images: image_options(options),
         remove_orphans: options.remove_orphans.then_some(true),
         wait: options.pace.wait,
-        wait_timeout: options.pace.wait_timeout,
+        wait_timeout: options.pace.longest_wait(),
         stop_timeout: options.pace.timeout,
+        suggestion: suggestion(global, &options.engine, Some(&options.project)),
         ..Request::default()
     };
     let cancel = Cancel::new();
@@ -79,7 +80,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 };
                 return Ok(console::out(&text).context("cannot write the plan")?);
             }
-            let terms = Terms { wait: options.pace.lock_wait, reporter: &*reporter, cancel: &cancel };
+            let suggestion = &request.suggestion.clone();
+            let terms = Terms { wait: options.pace.lock_wait, reporter: &*reporter, cancel: &cancel, suggestion };
             let owner = Owner::this(&words(options));
             let work = async {
                 let probe = probe::start(&options.probe, &access, &link, &*reporter).await?;
@@ -95,7 +97,7 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                     let book = Book { engine: &engine, images: &api, project: name, owner: &owner };
                     change::record(&book, &loaded, &outcome, None, &*reporter).await;
                 }
-                outcome.map(drop)
+                outcome?.conclude()
             };
             change::locked(&engine, name, owner.clone(), terms, Box::pin(work)).await
         };

@@ -18,7 +18,6 @@ mod transfer_images;
 mod tunnel_ssh;
 mod unlock;
 
-use std::borrow::Cow;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,10 +29,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 use crate::cancel::Cancel;
-use crate::cli::{Cli, Command, GlobalOptions, LogLevel, Progress};
+use crate::cli::{Cli, Command, EngineOptions, GlobalOptions, LogLevel, Progress, ProjectOptions};
 use crate::engine::endpoint::{Endpoint, Selection};
 use crate::error::{Failure, Kind};
 use crate::report::{console, json};
+use crate::suggestion::{self, Suggestion};
 
 /// Runs a command to its end, prints how it failed if it did, and returns the exit code (see
 /// [`crate::error::Kind::exit_code`]; 0 for success).
@@ -146,10 +146,31 @@ fn insisted(cancel: &Cancel) -> Failure {
         .hint("What is there serves on as it is. Running the same command again tidies up and goes on from there.")
 }
 
-/// A word as it can be typed in a shell.
-fn quote(word: &str) -> Cow<'_, str> {
-    // Nothing but NUL cannot be quoted, which no argument contains.
-    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+/// What the user has typed to say which engine and project are meant.
+fn suggestion(global: &GlobalOptions, engine: &EngineOptions, project: Option<&ProjectOptions>) -> Suggestion {
+    let flags = [("--tls", global.tls), ("--tlsverify", global.tlsverify)];
+    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned());
+    let files = [("--tlscacert", &global.tlscacert), ("--tlscert", &global.tlscert), ("--tlskey", &global.tlskey)];
+    let files = files.into_iter().flat_map(|(name, file)| suggestion::path(name, file.as_deref()));
+    let place = suggestion::path("--config", global.config.as_deref())
+        .chain(suggestion::option("--context", global.context.as_deref()))
+        .chain(suggestion::option("--host", global.host.as_deref()));
+    let project = project.into_iter().flat_map(|project| {
+        let file = project.file.iter().flat_map(|file| suggestion::path("--file", Some(file)));
+        let variables = project.env_file.iter().flat_map(|file| suggestion::path("--env-file", Some(file)));
+        let profiles = project.profile.iter().flat_map(|name| suggestion::option("--profile", Some(name)));
+        file.chain(suggestion::option("--project-name", project.project_name.as_deref()))
+            .chain(suggestion::path("--project-directory", project.project_directory.as_deref()))
+            .chain(variables)
+            .chain(profiles)
+            .chain(project.compatibility.then(|| "--compatibility".to_owned()))
+    });
+    Suggestion {
+        engine: place.chain(flags).chain(files).collect(),
+        program: Some(engine.container_engine.clone()).filter(|program| program != "docker"),
+        ssh_config: engine.ssh_config.as_ref().map(|path| path.display().to_string()),
+        project: project.collect(),
+    }
 }
 
 #[cfg(test)]
@@ -164,11 +185,5 @@ mod tests {
         assert_eq!(level(&global(false, Some(LogLevel::Fatal))), LevelFilter::OFF);
         assert_eq!(level(&global(true, None)), LevelFilter::DEBUG);
         assert_eq!(level(&global(true, Some(LogLevel::Error))), LevelFilter::DEBUG);
-    }
-
-    #[test]
-    fn quoted_words_stay_one_word_in_a_shell() {
-        assert_eq!(quote("ssh://me@vps:2222"), "ssh://me@vps:2222");
-        assert_eq!(quote("my images; reboot"), "'my images; reboot'");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 
-use super::{heeding_signals, quote};
+use super::heeding_signals;
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, ProvisionOptions};
 use crate::error::{Failure, Kind};
@@ -17,6 +17,7 @@ use crate::report::hosts::Hosts;
 use crate::report::{ask, console, survey};
 use crate::ssh::destination::Destination;
 use crate::ssh::wrapper::folder;
+use crate::suggestion;
 
 /// Runs the command.
 pub(super) async fn run(global: &GlobalOptions, options: &ProvisionOptions) -> Result<(), Failure> {
@@ -171,7 +172,7 @@ fn name(destination: &Destination) -> String {
 fn next(options: &ProvisionOptions, survey: &Survey) -> String {
     let config = options.ssh_config.as_ref().map_or_else(String::new, |path| {
         let path = path.to_string_lossy();
-        format!(" -F {}", quote(&path))
+        format!(" -F {}", suggestion::quote(&path))
     });
     match &survey.context {
         Some(context) if context.is_there() => format!("kerek --context {} deploy{config}", context.name),

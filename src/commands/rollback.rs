@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::{change, heeding_signals, insisted, probe, project, selection};
+use super::{change, heeding_signals, insisted, probe, project, selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
@@ -20,6 +20,7 @@ use crate::error::{Failure, Kind};
 use crate::names::ProjectName;
 use crate::report::choose::{choose, plan_style};
 use crate::report::{self, Event, Reporter, console};
+use crate::suggestion::Suggestion;
 use crate::text::escape;
 
 /// Runs the command.
@@ -70,7 +71,9 @@ impl Way<'_> {
         }
         let what = self.options.release.map_or_else(|| "rollback".to_owned(), |number| format!("rollback {number}"));
         let owner = Owner::this(&what);
-        let terms = Terms { wait: self.options.pace.lock_wait, reporter: self.reporter, cancel: self.cancel };
+        let suggestion = &self.suggestion();
+        let terms =
+            Terms { wait: self.options.pace.lock_wait, reporter: self.reporter, cancel: self.cancel, suggestion };
         let work = async { self.deploy(&self.target().await?, &owner).await };
         change::locked(self.engine, self.project, owner.clone(), terms, work).await
     }
@@ -110,7 +113,10 @@ impl Way<'_> {
             let failure = Failure::new(Kind::Unchanged, error);
             return Err(
                 match releases.iter().rev().find(|other| other.origin != target.origin && !other.model.is_empty()) {
-                    Some(other) => failure.hint(format!("Perhaps another release: kerek rollback {}", other.number)),
+                    Some(other) => {
+                        let command = self.suggestion().on_project("rollback", &[&other.number.to_string()]);
+                        failure.hint(format!("Perhaps another release: {command}"))
+                    }
                     None => failure.hint("Deploy from the Compose files instead."),
                 },
             );
@@ -150,7 +156,7 @@ impl Way<'_> {
         }
         let book = Book { engine: self.engine, images: self.api, project: self.project, owner };
         change::record(&book, &loaded, &outcome, Some(target.origin), self.reporter).await;
-        outcome.map(drop)
+        outcome?.conclude()
     }
 
     /// The release in place of the Compose files. What else the options say still holds: where variables come from, for
@@ -175,6 +181,10 @@ impl Way<'_> {
         ComposeCli::find(options, self.access.socket(), config, self.cancel, self.reporter)
     }
 
+    fn suggestion(&self) -> Suggestion {
+        suggestion(self.global, &self.options.engine, Some(&self.options.project))
+    }
+
     fn request(&self, target: &Release) -> Result<Request, Failure> {
         let folder = self.options.project.project_directory.as_deref().unwrap_or(Path::new("."));
         let folder = folder.canonicalize().with_context(|| format!("the folder {}", folder.display()))?;
@@ -185,8 +195,9 @@ impl Way<'_> {
             remove_orphans: self.options.remove_orphans.then_some(true),
             recreate_networks: self.options.recreate_networks,
             wait: self.options.pace.wait,
-            wait_timeout: self.options.pace.wait_timeout,
+            wait_timeout: self.options.pace.longest_wait(),
             stop_timeout: self.options.pace.timeout,
+            suggestion: self.suggestion(),
             goes_back: true,
             files_within: Some(folder),
             ..Request::default()

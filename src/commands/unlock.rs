@@ -2,7 +2,7 @@
 
 use anyhow::{Context, anyhow};
 
-use super::{heeding_signals, quote, selection};
+use super::{heeding_signals, selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, UnlockOptions};
 use crate::deploy::lock;
@@ -48,13 +48,8 @@ async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Fa
         return Ok(());
     }
     let refused = |why: &str| {
-        let engines = [("--context", &global.context), ("--host", &global.host)].into_iter();
-        let engine = engines.filter_map(|(option, value)| Some(format!("{option} {} ", quote(value.as_deref()?))));
-        let engine: String = engine.collect();
-        let hint = format!(
-            "The lock is still there. Remove it without a question: kerek {engine}unlock --force {}",
-            quote(&options.project)
-        );
+        let command = suggestion(global, &options.engine, None).on_engine("unlock", &["--force", &options.project]);
+        let hint = format!("The lock is still there. Remove it without a question: {command}");
         Failure::new(Kind::Unconfirmed, anyhow!("{why}")).hint(hint)
     };
     if !ask::is_possible() {

@@ -367,10 +367,12 @@ fn releases(extension: Option<Value>) -> Result<Option<usize>, Error> {
 fn drain(service: &ServiceName, extension: Option<Value>) -> Result<Drain, Error> {
     let invalid =
         |key: &str, problem: String| Error::Invalid { service: service.clone(), key: key.to_owned(), problem };
-    let time = |key: &str, value: &Value| match value {
-        Value::String(text) if let Some(duration) = duration::parse(text) => Ok(duration),
-        Value::Number(number) if number.as_u64() == Some(0) => Ok(Duration::ZERO),
-        other => Err(invalid(key, format!("`{other}` is not a duration such as `10s`"))),
+    let time = |key: &str, value: &Value| {
+        let duration = match value {
+            Value::String(text) => duration::parse(text),
+            other => (other.as_u64() == Some(0)).then_some(Duration::ZERO),
+        };
+        duration.ok_or_else(|| invalid(key, format!("`{value}` is not a duration such as `10s`")))
     };
     let fields = match extension {
         None | Some(Value::Null) => return Ok(Drain::default()),

@@ -1,5 +1,6 @@
 //! What is true after a deployment: waiting for it to be good, and saying how things stand when it is not.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use super::condition::{has_completed, is_running, is_serving};
 use super::exchange::Failed;
 use super::plan::{Plan, ServicePlan};
 use super::roll::Broken;
-use super::{ready, verb};
+use super::{Request, followers, ready, verb};
 use crate::cancel::Cancel;
-use crate::compose::{Project, duration};
+use crate::compose::{Project, Service, duration};
 use crate::engine::{Container, Engine, ErrorKind, Health, State};
 use crate::error::{Failure, Kind};
 use crate::names::{ProjectName, ServiceName};
@@ -38,7 +39,7 @@ pub(super) async fn wait<E: Engine>(
     engine: &E,
     project: &Project,
     plan: &Plan,
-    timeout: Option<Duration>,
+    Request { wait_timeout, suggestion, .. }: &Request,
     cancel: &Cancel,
 ) -> Result<(), Failure> {
     let begin = Instant::now();
@@ -52,11 +53,11 @@ pub(super) async fn wait<E: Engine>(
         if waiting.is_empty() {
             return Ok(());
         }
-        if let Some((late, limit)) = overdue(&waiting, timeout, begin.elapsed()) {
+        if let Some((late, limit)) = overdue(&waiting, *wait_timeout, begin.elapsed()) {
             let name = &late.name;
             let limit = duration::format(limit);
             return Err(Failure::new(Kind::Incomplete, anyhow!("{name} is not running or healthy after {limit}"))
-                .hint(format!("Look at what it says: `docker logs {name}`.")));
+                .hint(format!("Look at what it says: {}", suggestion.of_engine(&["logs", name]))));
         }
         tokio::select! {
             () = sleep(LOOK) => {}
@@ -89,6 +90,7 @@ fn is_settled(container: &Container) -> bool {
 pub(super) async fn explain<E: Engine>(
     engine: &E,
     project: &ProjectName,
+    services: &BTreeMap<ServiceName, Service>,
     plan: &Plan,
     broken: Broken,
     cancel: &Cancel,
@@ -124,7 +126,7 @@ pub(super) async fn explain<E: Engine>(
     if let Ok(containers) = engine.containers(project).await {
         let names = std::iter::once(&service).chain(&untouched).take(MOST_STANDS);
         let parts = names.filter_map(|name| plan.services.iter().find(|part| part.service == *name));
-        failure = parts.fold(failure, |failure, part| failure.hint(stand(part, &containers)));
+        failure = parts.fold(failure, |failure, part| failure.hint(stand(services, part, &containers)));
     }
     if !untouched.is_empty() {
         let names: Vec<_> = untouched.iter().map(ServiceName::as_str).collect();
@@ -139,11 +141,12 @@ pub(super) async fn explain<E: Engine>(
 }
 
 /// What serves now, in a sentence.
-fn stand(part: &ServicePlan, containers: &[Container]) -> String {
+fn stand(services: &BTreeMap<ServiceName, Service>, part: &ServicePlan, containers: &[Container]) -> String {
     let ours = containers.iter().filter(|container| !container.one_off && container.service == part.service);
     let mut ours: Vec<_> = ours.collect();
     ours.sort_by_key(|container| (container.number, &container.name));
-    let serving = ours.iter().copied().filter(|container| is_serving(container));
+    let is_cut_off = |container: &Container| followers::is_cut_off(services, container, containers);
+    let serving = ours.iter().copied().filter(|container| is_serving(container) && !is_cut_off(container));
     let (new, old): (Vec<_>, Vec<_>) = serving.partition(|container| is_new(part, container));
     let service = &part.service;
     if new.is_empty() && old.is_empty() {

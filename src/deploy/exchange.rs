@@ -40,7 +40,7 @@ pub(super) struct Context<'a, E> {
     /// Starts the containers of `pre_start` hooks.
     pub(super) launcher: &'a dyn Launch,
     /// Services whose turn has ended badly: there is nothing of them to wait for.
-    pub(super) failed: RefCell<BTreeSet<ServiceName>>,
+    pub(super) failed: &'a RefCell<BTreeSet<ServiceName>>,
     /// Old containers that are stopped and kept until their successors are proven: nobody waits for them.
     pub(super) aside: RefCell<BTreeSet<ContainerId>>,
     /// Services to which something came when they were to be drained.

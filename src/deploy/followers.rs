@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::is_serving;
+use super::condition::{is_running, is_serving};
 use super::make_plan;
 use super::plan::{Options, Plan, Slot};
 use crate::compose::{Project, Service, order};
-use crate::engine::{Container, State};
+use crate::engine::Container;
 use crate::error::Failure;
 use crate::names::{ContainerId, ServiceName};
 
@@ -92,7 +92,7 @@ pub(super) fn uncreatable(
     without
 }
 
-/// Containers that live in namespaces which are not there any more.
+/// Containers that run in namespaces which are not there any more. What has ended, or was stopped, lacks nothing.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct CutOff {
     /// Their hosts were started again: the containers, by service.
@@ -112,7 +112,7 @@ pub(super) fn cut_off(project: &Project, before: &[Container], now: &[Container]
             }
             let left: BTreeSet<_> = now
                 .iter()
-                .filter(|it| !it.one_off && it.service == *follower && it.state != State::Created)
+                .filter(|it| !it.one_off && it.service == *follower && is_running(it))
                 .filter(|it| is_outlived(it, today))
                 .map(|it| it.id.clone())
                 .collect();
@@ -132,12 +132,21 @@ pub(super) fn cut_off(project: &Project, before: &[Container], now: &[Container]
     loop {
         let joins = |service: &Service| hosts(service).any(|host| restarted.contains_key(host));
         let is_known = |name: &ServiceName| restarted.contains_key(name) || replaced.contains_key(name);
-        let next = project.services.iter().find(|(name, service)| joins(service) && !is_known(name));
-        let Some((follower, _)) = next else { return cut_off };
-        let own = now.iter().filter(|it| !it.one_off && it.service == *follower && it.state != State::Created);
-        let own = own.map(|it| it.id.clone()).collect();
+        let running = |name: &ServiceName| {
+            let own = now.iter().filter(|it| !it.one_off && it.service == *name && is_running(it));
+            own.map(|it| it.id.clone()).collect::<BTreeSet<_>>()
+        };
+        let next = project.services.iter().filter(|(name, service)| joins(service) && !is_known(name));
+        let next = next.map(|(name, _)| (name, running(name))).find(|(_, own)| !own.is_empty());
+        let Some((follower, own)) = next else { return cut_off };
         restarted.insert(follower.clone(), own);
     }
+}
+
+/// Whether a container lives in namespaces which are gone, going by when it and its host were started.
+pub(super) fn is_cut_off(services: &BTreeMap<ServiceName, Service>, it: &Container, containers: &[Container]) -> bool {
+    let hosts = services.get(&it.service).into_iter().flat_map(hosts);
+    hosts.filter_map(|host| representative(host, containers)).any(|host| is_serving(host) && is_outlived(it, host))
 }
 
 /// Whether a container was started before its host last was, so that it lives in namespaces which are gone.

@@ -17,6 +17,7 @@ use crate::engine::{self, Container, Engine, Image, State};
 use crate::error::Failure;
 use crate::names::{ContainerId, ImageId, ServiceName};
 use crate::report::{Event, Reporter};
+use crate::suggestion::Suggestion;
 use crate::text::escape;
 
 /// What has to be built and pulled, although no container may be missing. What is missing besides that, Compose brings
@@ -171,14 +172,20 @@ pub(super) fn is_same(one: &ImageId, other: &ImageId) -> bool {
 }
 
 /// Tells of the services that stay with an image although its name stands for another one by now, and how to update.
-pub(super) fn note(plan: &Plan, changed: &BTreeMap<ContainerId, ChangedImage>, reporter: &dyn Reporter) {
+pub(super) fn note(
+    plan: &Plan,
+    changed: &BTreeMap<ContainerId, ChangedImage>,
+    suggestion: &Suggestion,
+    reporter: &dyn Reporter,
+) {
     for service in &plan.services {
         let stale = service.kept.iter().find_map(|id| changed.get(id)).filter(|image| !image.wanted);
         let Some(ChangedImage { name, old, new, .. }) = stale else { continue };
         let service = &service.service;
+        let command = suggestion.on_project("deploy", &["--pull", "missing", service.as_str()]);
         reporter.report(&Event::Note(&format!(
             "{service} stays with the image that {name} was before ({}); now that is another one ({}); \
-             `kerek deploy --pull missing {service}` updates to it",
+             `{command}` updates to it",
             old.short(),
             new.short()
         )));

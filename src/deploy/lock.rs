@@ -16,11 +16,12 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cancel::Cancel;
-use crate::engine;
 use crate::engine::notes::{Notes, Text};
+use crate::engine::{self, ErrorKind};
 use crate::error::{Failure, Kind};
 use crate::names::ProjectName;
 use crate::report::{Event, Reporter};
+use crate::suggestion::Suggestion;
 pub use owner::Owner;
 
 /// Between two beats.
@@ -54,6 +55,8 @@ pub struct Terms<'a> {
     pub reporter: &'a dyn Reporter,
     /// Ends the waiting.
     pub cancel: &'a Cancel,
+    /// What to type for the same engine.
+    pub suggestion: &'a Suggestion,
 }
 
 impl<'a, N: Notes> Lock<'a, N> {
@@ -110,7 +113,7 @@ impl<'a, N: Notes> Lock<'a, N> {
             let alive = watch.as_ref().is_some_and(|watch| watch.alive);
             match holder.lives() {
                 Some(false) => self.take_over(&holder, "whose process is gone", terms).await?,
-                _ if silence >= 3 * SILENCE => return Err(self.stuck(&holder)),
+                _ if silence >= 3 * SILENCE => return Err(self.stuck(&holder, terms.suggestion)),
                 _ if silence >= SILENCE => {
                     self.take_over(&holder, "who has given no sign of life", terms).await?;
                 }
@@ -212,8 +215,11 @@ impl<'a, N: Notes> Lock<'a, N> {
             // Looked at before each attempt: by then, another run may have posted a lock of the same name.
             let outcome = match self.there().await {
                 Ok(there) => self.tear_off_own(&there).await,
-                // The engine was waited for.
-                Err(error) => return tracing::debug!("lock of {}: {error}", self.project),
+                // It was waited for.
+                Err(error) if error.kind == ErrorKind::Unreachable => {
+                    return tracing::debug!("lock of {}: {error}", self.project);
+                }
+                Err(error) => Err(error),
             };
             match outcome {
                 Ok(()) => return,
@@ -251,11 +257,11 @@ impl<'a, N: Notes> Lock<'a, N> {
     }
 
     /// Somebody who was to replace the lock gives no sign of life either.
-    fn stuck(&self, holder: &Owner) -> Failure {
+    fn stuck(&self, holder: &Owner, suggestion: &Suggestion) -> Failure {
         let error = anyhow!("{} is locked by {}, and cannot be taken over", self.project, holder.phrase());
         Failure::new(Kind::Locked, error).hint(format!(
-            "Nothing has changed. If nobody is changing it, remove the lock: kerek unlock {}",
-            self.project
+            "Nothing has changed. If nobody is changing it, remove the lock: {}",
+            suggestion.on_engine("unlock", &[self.project.as_str()])
         ))
     }
 

@@ -56,6 +56,7 @@ use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::{ContainerId, ServiceName};
 use crate::report::{Event, Reporter};
+use crate::suggestion::Suggestion;
 use crate::text::escape;
 use elsewhere::Missing;
 use exchange::Context;
@@ -98,12 +99,14 @@ pub struct Request {
     pub goes_back: bool,
     /// The only folder of this machine that files may be copied from; any, if `None`.
     pub files_within: Option<PathBuf>,
+    /// What to type for the same engine and project.
+    pub suggestion: Suggestion,
     /// Who is heard before a replica counts as replaced.
     pub witness: Option<Rc<dyn Witness>>,
 }
 
 /// What a deployment has done.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Deployed {
     /// How many services were changed.
     pub updated: usize,
@@ -111,6 +114,15 @@ pub struct Deployed {
     pub services: BTreeMap<ServiceName, String>,
     /// Contents of files of this machine that were copied.
     pub delivered: Delivered,
+    /// Why not all is as was asked for although all is deployed: it was waited for something else.
+    pub shortfall: Option<Failure>,
+}
+
+impl Deployed {
+    /// Fails if not all is as was asked for.
+    pub fn conclude(self) -> Result<(), Failure> {
+        self.shortfall.map_or(Ok(()), Err)
+    }
 }
 
 /// What a deployment would do, and the containers it speaks of.
@@ -132,7 +144,7 @@ pub async fn preview<E: Engine, C: Compose>(
     let Survey { project, containers, options, mut plan } = survey(engine, compose, request).await?;
     let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
     images::note_dry_run(&refresh?, &request.images, reporter);
-    images::note(&plan, &options.changed_images, reporter);
+    images::note(&plan, &options.changed_images, &request.suggestion, reporter);
     advice::advise(&project, &plan, &containers, reporter);
     plan.orphans = orphans::to_remove(compose, &project, &containers, request, reporter).await?;
     Ok(Preview { plan, containers })
@@ -168,14 +180,14 @@ pub async fn deploy<E: Engine, C: Compose>(
         survey = again.map_err(|failure| passes::belated(failure, &changed))?;
     }
     let Survey { project, containers, options, plan } = &mut survey;
-    images::note(plan, &options.changed_images, reporter);
+    images::note(plan, &options.changed_images, &request.suggestion, reporter);
     advice::advise(project, plan, containers, reporter);
     let orphans = orphans::to_remove(compose, project, containers, request, reporter).await;
     plan.orphans = orphans.map_err(|failure| passes::belated(failure, &changed))?;
     let (plan, before) = (plan.clone(), containers.clone());
     let mut deployed = deployed(project, &plan);
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
-    let passes = Passes { engine, compose, request, reporter, cancel, changed };
+    let passes = Passes { engine, compose, request, reporter, cancel, changed, failed: RefCell::default() };
     let Passed { project, left_out, changed } = Box::pin(passes.make(survey)).await?;
     deployed.updated = deployed.updated.saturating_sub(left_out.len());
     let updated = deployed.updated;
@@ -184,8 +196,10 @@ pub async fn deploy<E: Engine, C: Compose>(
         return Ok(deployed);
     }
     if request.wait {
-        let waited = aftermath::wait(engine, &project, &plan, request.wait_timeout, cancel).await;
-        waited.map_err(|failure| passes::belated(failure, &changed))?;
+        let waited = aftermath::wait(engine, &project, &plan, request, cancel).await;
+        if let Err(failure) = waited {
+            return Ok(Deployed { shortfall: Some(passes::belated(failure, &changed)), ..deployed });
+        }
     }
     orphans::remove(engine, &plan, &before, request, reporter).await?;
     naming::mend(engine, &project, &plan, &before, reporter).await;
@@ -201,6 +215,7 @@ fn deployed(project: &Project, plan: &Plan) -> Deployed {
         updated: plan.services.iter().filter(|service| !service.is_empty()).count(),
         services: services.collect(),
         delivered: delivered::of(project),
+        shortfall: None,
     }
 }
 
@@ -327,6 +342,8 @@ struct Change<'a, E, C> {
     options: &'a Options,
     /// Whether something else has been changed by now.
     begun: bool,
+    /// Takes in the services that fail.
+    failed: &'a RefCell<BTreeSet<ServiceName>>,
 }
 
 impl<E: Engine, C: Compose> Change<'_, E, C> {
@@ -346,7 +363,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
         let context = Context {
             engine: self.engine,
             project: &name,
-            failed: RefCell::default(),
+            failed: self.failed,
             aside: RefCell::default(),
             busy: RefCell::default(),
             addresses: RwLock::default(),
@@ -368,7 +385,7 @@ impl<E: Engine, C: Compose> Change<'_, E, C> {
                 if !broken.is_unreachable() {
                     self.clean_up(&plan).await;
                 }
-                Err(aftermath::explain(self.engine, &name, &plan, broken, self.cancel).await)
+                Err(aftermath::explain(self.engine, &name, &services, &plan, broken, self.cancel).await)
             }
         }
     }

@@ -6,6 +6,7 @@
 //! after that is never said to have changed nothing. If a pass fails, containers whose hosts have changed all the same
 //! get a new beginning: neither they nor their hosts have failed.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::aftermath::GO_ON;
@@ -13,8 +14,9 @@ use super::followers::{self, CutOff};
 use super::plan::{Options, Plan, ServicePlan, Slot};
 use super::{Change, Request, Survey, containers, make_plan, observe, rehearsal};
 use crate::cancel::Cancel;
+use crate::compose::order::Condition;
 use crate::compose::{Compose, Order, Project};
-use crate::engine::{Container, Engine};
+use crate::engine::{Container, Engine, State};
 use crate::error::{Failure, Kind};
 use crate::names::ServiceName;
 use crate::report::{Event, Reporter};
@@ -28,6 +30,8 @@ pub(super) struct Passes<'a, E, C> {
     pub(super) cancel: &'a Cancel,
     /// What has been changed by now, in words.
     pub(super) changed: Vec<String>,
+    /// The services that have failed.
+    pub(super) failed: RefCell<BTreeSet<ServiceName>>,
 }
 
 /// How the passes have ended.
@@ -89,6 +93,7 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
             cancel,
             options,
             begun: !self.changed.is_empty(),
+            failed: &self.failed,
         }
     }
 
@@ -151,27 +156,40 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
         (first, now): (&[Container], &[Container]),
         cut_off: &CutOff,
     ) -> Result<(), Failure> {
-        let Survey { project, plan, .. } = survey;
+        let Survey { project, containers: then, .. } = survey;
         let none = cut_off.restarted.is_empty();
         let restarted = if none { Ok(()) } else { self.restart(project, now, first, cut_off).await };
-        // Those that were at it have failed, or were in the way of nobody.
-        let is_at_it = |part: &ServicePlan| survey.options.considered.contains(&part.service) && !part.slots.is_empty();
-        let at_it: BTreeSet<_> = plan.services.iter().filter(|part| is_at_it(part)).map(|part| &part.service).collect();
-        let considered: BTreeSet<_> =
-            cut_off.replaced.keys().filter(|follower| !at_it.contains(follower)).cloned().collect();
+        // Whoever has had a turn has failed at it.
+        let looks = |name: &ServiceName, all: &[Container]| -> BTreeSet<_> {
+            let own = all.iter().filter(|it| it.service == *name && !it.one_off);
+            own.map(|it| (it.id.clone(), it.started, it.state == State::Running)).collect()
+        };
+        let had_a_turn =
+            |name: &ServiceName| self.failed.borrow().contains(name) || looks(name, then) != looks(name, now);
+        let replaced: Vec<_> = cut_off.replaced.iter().filter(|(follower, _)| !had_a_turn(follower)).collect();
         // To create containers takes its time, which somebody who interrupts does not have.
-        if considered.is_empty() || matches!(failure.kind, Kind::Interrupted | Kind::Terminated) {
+        if matches!(failure.kind, Kind::Interrupted | Kind::Terminated) {
             return restarted;
         }
+        let mut outcome = restarted;
+        // One by one, so that none of them is in the way of another.
+        for (follower, host) in replaced {
+            let begun = Box::pin(self.begin_anew(follower, host)).await;
+            outcome = outcome.and(begun);
+        }
+        outcome
+    }
+
+    /// Replaces the containers of a service whose host was replaced.
+    async fn begin_anew(&self, follower: &ServiceName, host: &ServiceName) -> Result<(), Failure> {
+        let considered = BTreeSet::from([follower.clone()]);
         self.note_relief(&considered);
         let (mut project, containers, _) = observe(self.engine, self.compose, self.request).await?;
         let renew_volumes = self.request.renew_anonymous_volumes;
         let mut options = Options { considered, renew_volumes, ..Options::default() };
         let (plan, _) = rehearsal::plan(self.compose, &mut project, &containers, &mut options).await?;
-        let changed = cut_off.replaced.values().map(ToString::to_string).collect();
-        let mut again = Passes { changed, ..*self };
-        Box::pin(again.attempt(&mut Survey { project, containers, options, plan })).await?;
-        restarted
+        let mut again = Passes { changed: vec![host.to_string()], failed: RefCell::default(), ..*self };
+        again.attempt(&mut Survey { project, containers, options, plan }).await.map(drop)
     }
 
     /// Restarts containers whose hosts were started again. They stay what they are, whatever the files say by now.
@@ -187,6 +205,8 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
         for name in &considered {
             if let Some(service) = project.services.get_mut(name) {
                 service.update.order = Order::StopFirst;
+                // They were at work already, whatever has become of what they depend on.
+                service.depends_on.values_mut().for_each(|dependency| dependency.condition = Condition::Started);
             }
         }
         self.note_relief(&considered);

@@ -14,7 +14,7 @@ use super::exchange::{Context, Failed};
 use super::plan::{Plan, ServicePlan, Slot};
 use super::turns::Turns;
 use super::update::Update;
-use super::{dependencies, pre_start};
+use super::{dependencies, followers, pre_start};
 use crate::engine::{Container, Engine};
 use crate::names::{ContainerId, ServiceName};
 use crate::report::Event;
@@ -39,7 +39,10 @@ pub(super) async fn roll<E: Engine>(
     containers: &[Container],
 ) -> Result<(), Broken> {
     let by_id = containers.iter().map(|container| (&container.id, container)).collect();
-    let serves = |name: &ServiceName| containers.iter().any(|it| !it.one_off && it.service == *name && is_serving(it));
+    let serves = |name: &ServiceName| {
+        let mut own = containers.iter().filter(|it| !it.one_off && it.service == *name);
+        own.any(|it| is_serving(it) && !followers::is_cut_off(context.services, it, containers))
+    };
     let mut turns = Turns::new(plan, context.services, serves);
     let mut busy = FuturesUnordered::new();
     let mut watched = FuturesUnordered::new();

@@ -254,7 +254,7 @@ fn deploy_short() {
                                     containers
 
     Image options:
-          --build            Build images first
+          --build            Build images first, and update the services whose image has changed by that
           --no-build         Fail where an image would have to be built
           --pull <WHEN>      When to pull images, whatever the Compose files say [possible values:
                              always, missing, never]
@@ -392,20 +392,24 @@ fn deploy_long() {
           --wait-timeout <SECONDS>
               Give up on a container that is not ready after this time
 
-              In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+              In whole seconds. Without it, or if it is 0, what the healthcheck itself allows for, at
+              least one minute.
 
       -d, --detach
               Accepted for those who come from `up`; kerek never attaches to containers
 
     Image options:
           --build
-              Build images first
+              Build images first, and update the services whose image has changed by that
 
           --no-build
               Fail where an image would have to be built
 
           --pull <WHEN>
               When to pull images, whatever the Compose files say
+
+              With `always` and `missing`, services are updated whose name of an image stands for
+              another one by now.
 
               Possible values:
               - always:  Even those that the engine has
@@ -453,7 +457,7 @@ fn deploy_long() {
               - tty:   Lines that are updated in place
               - plain: One line after the other
               - json:  One JSON object a line, for programs
-              - quiet: Nothing but errors
+              - quiet: Nothing but warnings and errors
 
               [env: COMPOSE_PROGRESS]
 
@@ -831,7 +835,7 @@ fn transfer_images_long() {
               - tty:   Lines that are updated in place
               - plain: One line after the other
               - json:  One JSON object a line, for programs
-              - quiet: Nothing but errors
+              - quiet: Nothing but warnings and errors
 
               [env: COMPOSE_PROGRESS]
 
@@ -912,10 +916,10 @@ fn help_short() {
     assert_snapshot!(help("help -h"), @"
     Explain kerek or one of its commands
 
-    Usage: kerek help [OPTIONS] [COMMAND]
+    Usage: kerek help [OPTIONS] [COMMAND]...
 
     Arguments:
-      [COMMAND]  The command to explain; kerek as a whole if left out
+      [COMMAND]...  The command to explain; kerek as a whole if left out
 
     General options:
           --dry-run            Say what would happen, and change nothing
@@ -937,10 +941,10 @@ fn help_long() {
     assert_snapshot!(help("help --help"), @"
     Explain kerek or one of its commands
 
-    Usage: kerek help [OPTIONS] [COMMAND]
+    Usage: kerek help [OPTIONS] [COMMAND]...
 
     Arguments:
-      [COMMAND]
+      [COMMAND]...
               The command to explain; kerek as a whole if left out
 
     General options:
@@ -1284,7 +1288,8 @@ fn rollback_long() {
           --wait-timeout <SECONDS>
               Give up on a container that is not ready after this time
 
-              In whole seconds. Without it, what the healthcheck itself allows for, at least one minute.
+              In whole seconds. Without it, or if it is 0, what the healthcheck itself allows for, at
+              least one minute.
 
     Probe options:
           --probe <URL>
@@ -1317,7 +1322,7 @@ fn rollback_long() {
               - tty:   Lines that are updated in place
               - plain: One line after the other
               - json:  One JSON object a line, for programs
-              - quiet: Nothing but errors
+              - quiet: Nothing but warnings and errors
 
               [env: COMPOSE_PROGRESS]
 

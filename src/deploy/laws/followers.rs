@@ -7,6 +7,7 @@ use super::sweeps::sweep;
 use super::trial::{Lawful, Ran, Trial, prepare};
 use crate::compose::Order;
 use crate::compose::order::Condition;
+use crate::engine::RestartPolicy;
 use crate::engine::fake::{Behaviour, Phase, World};
 use crate::error::Kind;
 use crate::names::ServiceName;
@@ -107,6 +108,76 @@ async fn an_unrelated_failure_leaves_no_follower_behind() -> Lawful<()> {
         trial.converge(&old.at("v3")).await?;
     }
     Ok(())
+}
+
+/// Whether it comes with the host, or the host is there already and they have been cut off by hand.
+#[tokio::test(start_paused = true)]
+async fn a_bad_follower_leaves_no_other_behind() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let other = || Part::new("other").joins("tunnel").order(order);
+        // Stopped, the old one could not be put back: its host is gone.
+        let old = Wish::new([app().start_first(), other(), tunnel(), web()]);
+        let bad = || app().version("v2").behaving([BAD]);
+        let new = Wish::new([bad().start_first(), other(), tunnel().version("v2"), web()]);
+        let scenario = Scenario::update("a bad follower", old.clone(), new.clone());
+        let mut trial = Trial::new(&scenario);
+        for _ in 0..2 {
+            let ran = trial.run(&new, None).await?;
+            trial.demand(ran.kind().is_some(), "it does not get through")?;
+            trial.demand_none("the other is fine", &others_cut_off(&trial, &ran))?;
+        }
+        trial.converge(&old.at("v3")).await?;
+
+        let old = Wish::new([app().order(order), other(), tunnel(), web()]);
+        let mut before = old.deployed();
+        let host = before.iter_mut().find(|record| record.container.service.as_str() == "tunnel").expect("a container");
+        host.phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
+        let new = Wish::new([bad().order(order), other(), tunnel(), web()]);
+        let scenario = Scenario::update("a bad follower of a host that was restarted", old.clone(), new).from(before);
+        let mut trial = Trial::new(&scenario);
+        let ran = trial.run(&scenario.new, None).await?;
+        trial.demand(ran.kind().is_some(), "it is bad")?;
+        trial.demand_none("the other is fine", &others_cut_off(&trial, &ran))?;
+        trial.converge(&old.at("v3")).await?;
+    }
+    Ok(())
+}
+
+/// What is cut off, but for the old container of a follower whose new version is bad: nothing can be done for that.
+fn others_cut_off(trial: &Trial, ran: &Ran) -> Vec<String> {
+    let mut cut_off = ran.invariants.cut_off(&trial.world);
+    cut_off.retain(|it| !it.starts_with("app-"));
+    cut_off
+}
+
+/// A host that is put back was started again.
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_is_not_started_by_a_failure() -> Lawful<()> {
+    let job = || Part::new("job").joins("tunnel").one_shot().restart(RestartPolicy::No);
+    let old = Wish::new([tunnel(), app(), job()]);
+    let new = Wish::new([tunnel().version("v2").behaving([BAD]), app(), job()]);
+    let (trial, ran) = deploy("a job that has ended", old, new).await?;
+    trial.demand(ran.kind() == Some(Kind::RolledBack), "the old version serves")?;
+    let records = trial.world.records();
+    let job = records.values().find(|record| record.container.service.as_str() == "job").expect("a container");
+    trial.demand(job.phase == Phase::started_ago(seconds(10_000)), "it does not run again")
+}
+
+/// What it depends on has become unwell, or has gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_cut_off_waits_for_nobody() -> Lawful<()> {
+    let needy = || app().awaits("sick", Condition::Healthy);
+    let sick = || Part::new("sick");
+    let old = Wish::new([tunnel(), needy(), sick()]);
+    let mut before = old.deployed();
+    let record = before.iter_mut().find(|record| record.container.service.as_str() == "sick").expect("a container");
+    record.behaviour = BAD;
+    let new = Wish::new([tunnel().version("v2").behaving([BAD]), needy(), sick()]).only(&["tunnel"]);
+    let scenario = Scenario::update("a dependency that is unwell", old, new).from(before);
+    let mut trial = Trial::new(&scenario);
+    let ran = trial.run(&scenario.new, None).await?;
+    trial.demand(ran.kind() == Some(Kind::RolledBack), "the old version serves")?;
+    trial.demand_none("nothing is cut off", &ran.invariants.cut_off(&trial.world))
 }
 
 #[tokio::test(start_paused = true)]

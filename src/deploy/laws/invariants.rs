@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::scenario::{Wish, copied, is_of_version};
 use crate::cancel::Cancel;
 use crate::compose::{Order, Service};
+use crate::deploy::followers;
 use crate::engine::fake::{Phase, Record, Witness, World};
 use crate::engine::{Container, Health, State};
 use crate::names::{ContainerId, ProjectName, ServiceName};
@@ -19,6 +20,7 @@ pub(super) struct Invariants {
     project: ProjectName,
     /// What there was when the run began.
     known: BTreeMap<ContainerId, Record>,
+    services: BTreeMap<ServiceName, Service>,
     /// The considered services.
     terms: BTreeMap<ServiceName, Terms>,
     /// Whether the user has interrupted.
@@ -70,7 +72,8 @@ impl Invariants {
                 (name, Terms { service, wanted, exact: said.is_some(), served })
             })
             .collect();
-        Self { project: wish.project.name.clone(), known, terms, cancel }
+        let (project, services) = (wish.project.name.clone(), wish.project.services.clone());
+        Self { project, known, services, terms, cancel }
     }
 
     /// What is wrong if the run says that it has come to its good end.
@@ -260,8 +263,14 @@ impl Invariants {
             // What runs a hook is a one-off container, too, but the run's own.
             record.project != self.project
                 || record.container.one_off && !record.container.runs_hook
-                || !self.terms.contains_key(&record.container.service)
+                || !self.terms.contains_key(&record.container.service) && !self.follows(&record.container.service)
         })
+    }
+
+    /// Whether a service lives in containers of a considered one.
+    fn follows(&self, name: &ServiceName) -> bool {
+        let mut hosts = self.services.get(name).into_iter().flat_map(followers::hosts);
+        hosts.any(|host| self.terms.contains_key(host))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use tokio::time::timeout;
@@ -48,13 +49,16 @@ impl Board {
 struct Slow {
     board: Rc<Board>,
     delays: Rc<RefCell<Vec<u64>>>,
+    /// How many of the next looks are refused.
+    refusals: Rc<Cell<usize>>,
     /// How many of the next attempts to tear something off fail.
     failures: Rc<Cell<usize>>,
 }
 
 impl Slow {
     fn new(board: &Rc<Board>, delays: &[u64]) -> Self {
-        Self { board: Rc::clone(board), delays: Rc::new(RefCell::new(delays.to_vec())), failures: Rc::default() }
+        let delays = Rc::new(RefCell::new(delays.to_vec()));
+        Self { board: Rc::clone(board), delays, refusals: Rc::default(), failures: Rc::default() }
     }
 
     fn delay(&self) -> Duration {
@@ -80,6 +84,7 @@ impl Notes for Slow {
 
     async fn notes(&self, key: &str, value: &str) -> engine::Result<BTreeMap<String, Text>> {
         self.pass().await;
+        fail(&self.refusals, ErrorKind::Refused)?;
         let mut notes = self.board.notes().clone();
         notes.retain(|_, text| text.get(key).is_some_and(|other| other == value));
         self.pass().await;
@@ -88,15 +93,18 @@ impl Notes for Slow {
 
     async fn tear_off(&self, name: &str) -> engine::Result<()> {
         self.pass().await;
-        if let Some(left) = self.failures.get().checked_sub(1) {
-            self.failures.set(left);
-            let (kind, call) = (engine::ErrorKind::Unreachable, "remove".to_owned());
-            return Err(engine::Error { kind, call, message: "away".to_owned() });
-        }
+        fail(&self.failures, ErrorKind::Unreachable)?;
         self.board.notes().remove(name);
         self.pass().await;
         Ok(())
     }
+}
+
+/// Fails as often as there is to be failed.
+fn fail(times: &Cell<usize>, kind: ErrorKind) -> engine::Result<()> {
+    let Some(left) = times.get().checked_sub(1) else { return Ok(()) };
+    times.set(left);
+    Err(engine::Error { kind, call: "call".to_owned(), message: "not now".to_owned() })
 }
 
 fn project() -> ProjectName {
@@ -109,7 +117,8 @@ fn elsewhere() -> Owner {
 }
 
 fn terms(wait: Option<Duration>, cancel: &Cancel) -> Terms<'_> {
-    Terms { wait, reporter: &Silent, cancel }
+    static HERE: LazyLock<Suggestion> = LazyLock::new(Suggestion::default);
+    Terms { wait, reporter: &Silent, cancel, suggestion: &HERE }
 }
 
 async fn acquire<'a>(
@@ -185,6 +194,16 @@ async fn an_engine_that_is_away_for_a_moment_keeps_no_lock() {
         lock.release().await;
         assert_eq!(board.notes().len(), left, "after {failures} failures");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_refuses_a_look_keeps_no_lock() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let lock = acquire(&notes, &name, None).await.expect("a free lock");
+    notes.refusals.set(ATTEMPTS - 1);
+    lock.release().await;
+    assert_eq!(*board.notes(), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
