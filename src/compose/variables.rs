@@ -117,7 +117,7 @@ fn spellable(names: &BTreeSet<String>) -> impl Iterator<Item = &String> {
 /// found from `here` upwards.
 pub(super) fn directory(first_file: Option<&Path>, here: &Path) -> PathBuf {
     match first_file {
-        Some(file) if file != "-" => here.join(file.parent().unwrap_or(Path::new(""))),
+        Some(file) if file.as_os_str() != "-" => here.join(file.parent().unwrap_or(Path::new(""))),
         Some(_) => here.to_owned(),
         None => {
             let has_files = |folder: &&Path| DEFAULT_FILES.iter().any(|file| folder.join(file).is_file());
