@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
-use crate::support::project::{Container, Project};
+use crate::support::project::{Container, Project, subnet};
 use crate::support::{command, compose};
 
 /// Makes a test of each file: its name, the services that a new `VERSION` changes, and project options if it needs any
@@ -173,7 +173,7 @@ impl<'a> Scene<'a> {
         scene.project.set("COMPOSE_PROJECT_NAME", &name);
         let id = scene.project.docker(&["image", "inspect", "--format", "{{.Id}}", "busybox:1.37"]).success().stdout;
         scene.project.set("BUSYBOX_ID", id.trim());
-        scene.project.set("SUBNET", &scene.project.subnet());
+        scene.project.set("SUBNET", &subnet());
         scene.set_version("v0");
         scene
     }

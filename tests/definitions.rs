@@ -6,7 +6,7 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::project::Project;
+use crate::support::project::{Project, subnet};
 use crate::support::{command, compose};
 
 const SHOP: &str = r#"
@@ -40,7 +40,7 @@ fn deployed(label: &str) -> Project {
     let (_, id) = project.name().rsplit_once('-').expect("an ID");
     let bridge = format!("kerek{id}");
     project.set("BRIDGE", &bridge);
-    project.set("SUBNET", &project.subnet());
+    project.set("SUBNET", &subnet());
     project.kerek(&["deploy"]).success();
     project
 }

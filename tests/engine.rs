@@ -20,6 +20,8 @@ use kerek::names::{ContainerId, NetworkName, ProjectName};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::support::project;
+
 const IMAGE: &str = "busybox:1.37";
 /// A command for a container that answers `wget`.
 const SERVER: &str = "httpd -f -p 80 -h /etc";
@@ -295,7 +297,7 @@ fn endpoints(id: &ContainerId) -> Value {
 async fn reconnecting_changes_the_aliases_and_nothing_else() {
     let sandbox = Sandbox::new("reconnect").await;
     // A network with a subnet of the user's own takes static addresses, one without refuses even to be told its own.
-    let subnet = format!("10.{}.{}.0/24", 200 + std::process::id() % 50, std::process::id() / 50 % 250);
+    let subnet = format!("{}.0/24", project::subnet());
     let own = sandbox.network("own", &["--subnet", &subnet]);
     let plain = sandbox.network("plain", &[]);
     let rich = sandbox.network("rich", &[]);

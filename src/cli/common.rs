@@ -16,8 +16,8 @@ const ANSI: &str = "COMPOSE_ANSI";
 pub(super) const FROM_ENVIRONMENT: [(&str, &str); 3] =
     [("container_engine", CONTAINER_ENGINE), ("progress", PROGRESS), ("ansi", ANSI)];
 
-const OUTPUT: &str = "Output options";
-const PROJECT: &str = "Project options";
+pub(super) const OUTPUT: &str = "Output options";
+pub(super) const PROJECT: &str = "Project options";
 pub(super) const UPDATE: &str = "Update options";
 
 /// Which project is meant, and how Compose reads its files.

@@ -143,7 +143,7 @@ where
         Err(error) if error.kind() == ErrorKind::DisplayHelp && program == Program::Docker => {
             return Err(explain(program, &["deploy".to_owned()]));
         }
-        matches => matches.map_err(|error| advice::on(error, program.name()))?,
+        matches => matches.map_err(|error| advice::on(error, &command, program.name()))?,
     };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     if let Command::Help { command: topic } = &cli.command {

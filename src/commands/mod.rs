@@ -18,6 +18,7 @@ mod transfer_images;
 mod tunnel_ssh;
 mod unlock;
 
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -105,15 +106,11 @@ fn level(global: &GlobalOptions) -> LevelFilter {
 
 /// What decides which engine is meant: the options, the environment and the engine's program.
 fn selection(global: &GlobalOptions, program: &str) -> Selection {
-    let flags = [("--tls", global.tls), ("--tlsverify", global.tlsverify)];
-    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.into());
-    let files = [("--tlscacert", &global.tlscacert), ("--tlscert", &global.tlscert), ("--tlskey", &global.tlskey)];
-    let files = files.into_iter().filter_map(|(name, path)| Some([name.into(), path.clone()?.into_os_string()]));
     Selection {
         host: global.host.clone(),
         context: global.context.clone(),
         config: global.config.clone(),
-        tls: flags.chain(files.flatten()).collect(),
+        tls: tls(global),
         ..Selection::from_env(program)
     }
 }
@@ -121,6 +118,15 @@ fn selection(global: &GlobalOptions, program: &str) -> Selection {
 /// The same for the engine that images come from: that of the environment, whatever the options say.
 fn source_selection(global: &GlobalOptions, program: &str) -> Selection {
     Selection { config: global.config.clone(), ..Selection::from_env(program) }
+}
+
+/// The options on encryption, as the docker CLI takes them.
+fn tls(global: &GlobalOptions) -> Vec<OsString> {
+    let flags = [("--tls", global.tls), ("--tlsverify", global.tlsverify)];
+    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.into());
+    let files = [("--tlscacert", &global.tlscacert), ("--tlscert", &global.tlscert), ("--tlskey", &global.tlskey)];
+    let files = files.into_iter().filter_map(|(name, path)| Some([name.into(), path.clone()?.into_os_string()]));
+    flags.chain(files.flatten()).collect()
 }
 
 fn same_engine(endpoint: &Endpoint) -> Failure {
@@ -148,10 +154,6 @@ fn insisted(cancel: &Cancel) -> Failure {
 
 /// What the user has typed to say which engine and project are meant.
 fn suggestion(global: &GlobalOptions, engine: &EngineOptions, project: Option<&ProjectOptions>) -> Suggestion {
-    let flags = [("--tls", global.tls), ("--tlsverify", global.tlsverify)];
-    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned());
-    let files = [("--tlscacert", &global.tlscacert), ("--tlscert", &global.tlscert), ("--tlskey", &global.tlskey)];
-    let files = files.into_iter().flat_map(|(name, file)| suggestion::path(name, file.as_deref()));
     let place = suggestion::path("--config", global.config.as_deref())
         .chain(suggestion::option("--context", global.context.as_deref()))
         .chain(suggestion::option("--host", global.host.as_deref()));
@@ -166,7 +168,7 @@ fn suggestion(global: &GlobalOptions, engine: &EngineOptions, project: Option<&P
             .chain(project.compatibility.then(|| "--compatibility".to_owned()))
     });
     Suggestion {
-        engine: place.chain(flags).chain(files).collect(),
+        engine: place.chain(tls(global).iter().map(|word| word.display().to_string())).collect(),
         program: Some(engine.container_engine.clone()).filter(|program| program != "docker"),
         ssh_config: engine.ssh_config.as_ref().map(|path| path.display().to_string()),
         project: project.collect(),

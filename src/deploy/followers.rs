@@ -110,12 +110,8 @@ pub(super) fn cut_off(project: &Project, before: &[Container], now: &[Container]
             if !is_serving(today) || (&then.id, then.started) == (&today.id, today.started) {
                 continue;
             }
-            let left: BTreeSet<_> = now
-                .iter()
-                .filter(|it| !it.one_off && it.service == *follower && is_running(it))
-                .filter(|it| is_outlived(it, today))
-                .map(|it| it.id.clone())
-                .collect();
+            let left = running(follower, now).filter(|it| is_outlived(it, today)).map(|it| it.id.clone());
+            let left: BTreeSet<_> = left.collect();
             if left.is_empty() {
                 continue;
             }
@@ -132,15 +128,15 @@ pub(super) fn cut_off(project: &Project, before: &[Container], now: &[Container]
     loop {
         let joins = |service: &Service| hosts(service).any(|host| restarted.contains_key(host));
         let is_known = |name: &ServiceName| restarted.contains_key(name) || replaced.contains_key(name);
-        let running = |name: &ServiceName| {
-            let own = now.iter().filter(|it| !it.one_off && it.service == *name && is_running(it));
-            own.map(|it| it.id.clone()).collect::<BTreeSet<_>>()
-        };
-        let next = project.services.iter().filter(|(name, service)| joins(service) && !is_known(name));
-        let next = next.map(|(name, _)| (name, running(name))).find(|(_, own)| !own.is_empty());
-        let Some((follower, own)) = next else { return cut_off };
-        restarted.insert(follower.clone(), own);
+        let mut next = project.services.iter().filter(|(name, service)| joins(service) && !is_known(name));
+        let Some((follower, _)) = next.find(|(name, _)| running(name, now).next().is_some()) else { return cut_off };
+        restarted.insert(follower.clone(), running(follower, now).map(|it| it.id.clone()).collect());
     }
+}
+
+/// The containers of a service that are at work.
+fn running<'a>(name: &'a ServiceName, containers: &'a [Container]) -> impl Iterator<Item = &'a Container> {
+    containers.iter().filter(move |it| !it.one_off && it.service == *name && is_running(it))
 }
 
 /// Whether a container lives in namespaces which are gone, going by when it and its host were started.

@@ -16,7 +16,7 @@ use super::{Change, Request, Survey, containers, make_plan, observe, rehearsal};
 use crate::cancel::Cancel;
 use crate::compose::order::Condition;
 use crate::compose::{Compose, Order, Project};
-use crate::engine::{Container, Engine, State};
+use crate::engine::{Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::ServiceName;
 use crate::report::{Event, Reporter};
@@ -118,7 +118,7 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
         if let Ok(now) = containers(self.engine, &survey.project).await {
             let mut cut_off = followers::cut_off(&survey.project, first, &now);
             if cut_off != CutOff::default() {
-                if let Err(second) = self.relieve(&failure, survey, (first, &now), &cut_off).await {
+                if let Err(second) = self.relieve(&failure, &survey.project, (first, &now), &cut_off).await {
                     self.reporter.report(&Event::Warning(&format!("what was cut off could not be mended: {second}")));
                     is_worse = true;
                 }
@@ -152,28 +152,20 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
     async fn relieve(
         &self,
         failure: &Failure,
-        survey: &Survey,
+        project: &Project,
         (first, now): (&[Container], &[Container]),
         cut_off: &CutOff,
     ) -> Result<(), Failure> {
-        let Survey { project, containers: then, .. } = survey;
         let none = cut_off.restarted.is_empty();
         let restarted = if none { Ok(()) } else { self.restart(project, now, first, cut_off).await };
-        // Whoever has had a turn has failed at it.
-        let looks = |name: &ServiceName, all: &[Container]| -> BTreeSet<_> {
-            let own = all.iter().filter(|it| it.service == *name && !it.one_off);
-            own.map(|it| (it.id.clone(), it.started, it.state == State::Running)).collect()
-        };
-        let had_a_turn =
-            |name: &ServiceName| self.failed.borrow().contains(name) || looks(name, then) != looks(name, now);
-        let replaced: Vec<_> = cut_off.replaced.iter().filter(|(follower, _)| !had_a_turn(follower)).collect();
         // To create containers takes its time, which somebody who interrupts does not have.
         if matches!(failure.kind, Kind::Interrupted | Kind::Terminated) {
             return restarted;
         }
         let mut outcome = restarted;
-        // One by one, so that none of them is in the way of another.
-        for (follower, host) in replaced {
+        // Whoever has failed would fail again. The others go one by one, so that none is in the way of another.
+        let failed = self.failed.borrow().clone();
+        for (follower, host) in cut_off.replaced.iter().filter(|(follower, _)| !failed.contains(*follower)) {
             let begun = Box::pin(self.begin_anew(follower, host)).await;
             outcome = outcome.and(begun);
         }

@@ -1,9 +1,9 @@
 //! A Compose project of a test's own: a folder with a unique name, commands that run in it, a look at its containers.
 //!
 //! It promises to leave nothing on the engine when dropped, also in a panic: no container, network or volume of the
-//! project, nor the volumes in which kerek keeps its lock and releases, nor the names that it has given to their images. Should a process be left
-//! that the project's commands have started, the test fails. Any project may use the image `kerek-test-app` (see
-//! `programs/app.rs`), which is built beforehand.
+//! project, nor the volumes in which kerek keeps its lock and releases, nor the names that it has given to their images.
+//! Should a process be left that the project's commands have started, the test fails. Any project may use the image
+//! `kerek-test-app` (see `programs/app.rs`), which is built beforehand.
 //!
 //! Only a test program that is killed leaves its projects, whose names begin with `kerek-test-`, as `docker compose ls`
 //! shows. They go when the next one makes its first project.
@@ -21,10 +21,16 @@ use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::api;
 use super::command::{self, Output};
 use super::process::Process;
-use serde_json::Value;
+
+/// What the names of projects and of their folders begin with.
+const PREFIX: &str = "kerek-test-";
+/// A file that tells whose a project is.
+const PROCESS: &str = "process";
 
 /// A project; dropping it tears it down.
 pub(crate) struct Project {
@@ -75,13 +81,6 @@ impl Project {
     /// The project's folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.root.join(&self.name)
-    }
-
-    /// The first three numbers of IPv4 addresses that are hardly anybody else's, such as `10.150.23`: what two projects
-    /// chose for themselves could be the same, or what a killed one has left.
-    pub(crate) fn subnet(&self) -> String {
-        let id = self.name.rsplit('-').next().and_then(|id| u32::from_str_radix(id, 16).ok()).expect("a number");
-        format!("10.{}.{}", 128 + id % 64, id / 64 % 256)
     }
 
     /// What the project's commands have as their home.
@@ -236,16 +235,23 @@ fn told<T: Default + Debug>(answer: io::Result<T>) -> T {
 impl Drop for Project {
     fn drop(&mut self) {
         let outputs = self.tear_down();
-        let removed = fs::remove_dir_all(&self.root);
         // A second panic would hide the first.
         if !thread::panicking() {
             for output in outputs {
                 output.success();
             }
-            removed.expect("should remove the project's folder");
             self.assert_nothing_runs();
         }
+        // Containers may have left files there that only root can remove.
+        let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// The first three numbers of IPv4 addresses that are hardly anybody else's, such as `10.150.23`: those that two tests chose
+/// for themselves could be the same, or what a killed one has left.
+pub(crate) fn subnet() -> String {
+    let id = RandomState::new().hash_one(PREFIX);
+    format!("10.{}.{}", 128 + id % 64, id / 64 % 256)
 }
 
 /// Removes the projects of test programs that are no more, as far as they are on the usual engine.
@@ -264,11 +270,6 @@ pub(crate) fn sweep() {
         }
     }
 }
-
-/// What the names of projects and of their folders begin with.
-const PREFIX: &str = "kerek-test-";
-/// A file that tells whose a project is.
-const PROCESS: &str = "process";
 
 impl Project {
     /// What was started for the project, kerek and whatever that has started, has ended, or does so within [`GRACE`].

@@ -1,6 +1,8 @@
 //! What lives in containers of others: it gets a new beginning whenever these do, whatever else has failed, and is
 //! never the reason why what could fail early fails late.
 
+use std::borrow::Borrow;
+
 use super::compose::NOWHERE;
 use super::scenario::{Part, Scenario, Wish, seconds};
 use super::sweeps::sweep;
@@ -8,7 +10,7 @@ use super::trial::{Lawful, Ran, Trial, prepare};
 use crate::compose::Order;
 use crate::compose::order::Condition;
 use crate::engine::RestartPolicy;
-use crate::engine::fake::{Behaviour, Phase, World};
+use crate::engine::fake::{Behaviour, Phase, Record, World};
 use crate::error::Kind;
 use crate::names::ServiceName;
 
@@ -35,6 +37,12 @@ fn with(wish: &Wish, service: &str, version: &str) -> Wish {
     let service = wish.project.services.get_mut(&ServiceName::new(service)).expect("a service of the project");
     version.clone_into(&mut service.config_hash);
     wish
+}
+
+/// The first container of a service.
+fn container_of<R: Borrow<Record>>(service: &str, records: impl IntoIterator<Item = R>) -> R {
+    let is_of = |record: &R| record.borrow().container.service.as_str() == service;
+    records.into_iter().find(is_of).expect("a container")
 }
 
 /// Deploys once, from what has been running, and demands that nothing is cut off at the end.
@@ -78,8 +86,7 @@ async fn followers_of_followers_and_their_dependents_come_along() -> Lawful<()> 
 async fn what_was_cut_off_by_hand_is_restarted() -> Lawful<()> {
     let wish = Wish::new([tunnel(), app(), web()]);
     let mut before = wish.deployed();
-    let host = before.iter_mut().find(|record| record.container.service.as_str() == "tunnel").expect("a container");
-    host.phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
+    container_of("tunnel", before.iter_mut()).phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
     let scenario = Scenario::update("a host that was restarted", wish.clone(), wish.clone()).from(before);
     let mut trial = Trial::new(&scenario);
     let ran = trial.run(&wish, None).await?;
@@ -130,8 +137,7 @@ async fn a_bad_follower_leaves_no_other_behind() -> Lawful<()> {
 
         let old = Wish::new([app().order(order), other(), tunnel(), web()]);
         let mut before = old.deployed();
-        let host = before.iter_mut().find(|record| record.container.service.as_str() == "tunnel").expect("a container");
-        host.phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
+        container_of("tunnel", before.iter_mut()).phase = Phase::Started(World::BEGIN.saturating_sub(seconds(100)));
         let new = Wish::new([bad().order(order), other(), tunnel(), web()]);
         let scenario = Scenario::update("a bad follower of a host that was restarted", old.clone(), new).from(before);
         let mut trial = Trial::new(&scenario);
@@ -159,7 +165,7 @@ async fn what_has_ended_is_not_started_by_a_failure() -> Lawful<()> {
     let (trial, ran) = deploy("a job that has ended", old, new).await?;
     trial.demand(ran.kind() == Some(Kind::RolledBack), "the old version serves")?;
     let records = trial.world.records();
-    let job = records.values().find(|record| record.container.service.as_str() == "job").expect("a container");
+    let job = container_of("job", records.values());
     trial.demand(job.phase == Phase::started_ago(seconds(10_000)), "it does not run again")
 }
 
@@ -170,8 +176,7 @@ async fn what_was_cut_off_waits_for_nobody() -> Lawful<()> {
     let sick = || Part::new("sick");
     let old = Wish::new([tunnel(), needy(), sick()]);
     let mut before = old.deployed();
-    let record = before.iter_mut().find(|record| record.container.service.as_str() == "sick").expect("a container");
-    record.behaviour = BAD;
+    container_of("sick", before.iter_mut()).behaviour = BAD;
     let new = Wish::new([tunnel().version("v2").behaving([BAD]), needy(), sick()]).only(&["tunnel"]);
     let scenario = Scenario::update("a dependency that is unwell", old, new).from(before);
     let mut trial = Trial::new(&scenario);
