@@ -7,9 +7,11 @@ use std::process::Command;
 use crate::support::command::{self, Output};
 use crate::support::site::Site;
 
-/// Files that change by themselves, as by a login.
+/// Files that change by themselves, as by a login. What an engine keeps is among them (containerd tidies up a while after
+/// it has started), but the folder it keeps that in is not.
 const RESTLESS: &str = "-path /var/log -o -path /var/lib/systemd/timers -o -path /var/lib/systemd/random-seed \
-    -o -path /var/tmp -o -path /root/.cache -o -path /home/deploy/.local/share -o -path /var/lib/sudo";
+    -o -path /var/tmp -o -path /root/.cache -o -path /home/deploy/.local/share -o -path /var/lib/sudo \
+    -o -path '/var/lib/containerd/*' -o -path '/var/lib/docker/*' -o -path '/var/lib/containers/*'";
 
 /// A host without an engine, and a project for it.
 pub(crate) struct Ground {
