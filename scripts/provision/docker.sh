@@ -175,7 +175,7 @@ add_to_json() {
 
 # Docker runs, also after a restart of the host, and heeds its settings, unless its containers would end for that.
 step_service() {
-    if systemctl is-enabled --quiet docker.service && systemctl is-active --quiet docker.service && ! is_outdated; then
+    if systemctl is-enabled --quiet docker.service && is_active && ! is_outdated; then
         is_read || later="; its new settings count once somebody restarts it"
         say "ok service docker.service runs, and starts at boot${later:-}"
         return
@@ -186,6 +186,7 @@ step_service() {
     if is_outdated; then
         verb=restart
         lets_live || refuse "Docker does not let its containers run on as $settings says, and so was not restarted"
+        lasting=yes
     fi
     systemctl "$verb" docker.service >"$log" 2>&1 || refuse "Docker does not start"
     say "changed service docker.service runs, and starts at boot"
@@ -220,21 +221,34 @@ refuse() {
     journalctl --no-pager --quiet --unit docker.service --lines 1000 --output cat 2>/dev/null |
         grep -v level=debug | tail -n 15 >>"$log" || true
     [ "${written_under:-}" ] || give_up service "$1"
-    if [ "${before:-}" ]; then
-        cp -p "$settings" "$settings.new"
-        cat "$before" >"$settings.new"
-        mv "$settings.new" "$settings"
-    else
-        rm "$settings"
+    if [ "${lasting:-}" ] && ! is_active; then
+        # What has run on so far would end if Docker now started without having been told of it.
+        rewrite old_and_live
+        start_again
     fi
-    if systemctl is-active --quiet docker.service; then
-        systemctl reload docker.service
-    else
-        systemctl reset-failed docker.service
-        systemctl start docker.service
-    fi >/dev/null 2>&1 || true
+    if [ "${before:-}" ]; then rewrite cat "$before"; else rm "$settings"; fi
+    if is_active; then systemctl reload docker.service >/dev/null 2>&1 || true; else start_again; fi
     give_up service "$1; $settings is as it was before"
 }
+
+# Makes Docker's settings what the command $@ prints. Owner and mode stay.
+rewrite() {
+    cp -p "$settings" "$settings.new"
+    "$@" >"$settings.new"
+    mv "$settings.new" "$settings"
+}
+
+old_and_live() {
+    if [ -s "${before:-/dev/null}" ]; then
+        add_to_json '"live-restore": true' <"$before"
+    else
+        echo '{"live-restore": true}'
+    fi
+}
+
+is_active() { systemctl is-active --quiet docker.service; }
+
+start_again() { { systemctl reset-failed docker.service; systemctl start docker.service; } >/dev/null 2>&1 || true; }
 
 # `docker` is Docker's.
 step_command() {

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use super::plan::{Options, Reason};
 use crate::compose::{Project, Service};
 use crate::engine::{Container, Health, State};
-use crate::names::ServiceName;
 
 /// A service's containers by what can be made of them, each group in order of number.
 pub(super) struct Sorted<'a> {
@@ -173,12 +172,6 @@ pub(super) fn is_published(service: &Service, container: &Container) -> bool {
                 .get(network)
                 .is_some_and(|attachment| names.iter().all(|name| attachment.aliases.contains(name)))
         })
-}
-
-/// Whether a service's name leads to a container, whatever other names the files give by now.
-pub(super) fn is_found(service: &ServiceName, container: &Container) -> bool {
-    !can_be_steered(container)
-        || container.networks.values().any(|it| it.aliases.iter().any(|alias| alias == service.as_str()))
 }
 
 /// Whether a container can leave and join DNS names without harm: connections through published ports would be cut, and

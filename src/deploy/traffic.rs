@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::compose::Service;
 use crate::compose::policy::Drain;
 use crate::engine::{self, Attachment, Container, Engine, State};
-use crate::names::{ContainerId, NetworkName};
+use crate::names::{ContainerId, NetworkName, ServiceName};
 
 /// Attachments by network.
 pub(super) type Attachments = BTreeMap<NetworkName, Attachment>;
@@ -59,6 +59,23 @@ pub(super) fn published(
         }
     }
     attachments
+}
+
+/// The attachments with which the service's name leads to an old container wherever it is meant to.
+///
+/// Where it does, all stays: the files may give names by now that the container has never had, and that are another one's.
+/// Where it does not, an earlier run was cut off, and nobody knows the names of then any more.
+pub(super) fn found(
+    container: &Container,
+    service: &ServiceName,
+    aliases: &BTreeMap<NetworkName, BTreeSet<String>>,
+) -> Attachments {
+    let leads = |network: &NetworkName| {
+        container.networks.get(network).is_some_and(|it| it.aliases.iter().any(|alias| alias == service.as_str()))
+    };
+    let missing = aliases.iter().filter(|(network, _)| !leads(network));
+    let missing = missing.map(|(network, names)| (network.clone(), names.clone())).collect();
+    published(container, &missing, None)
 }
 
 /// Whether a service's containers are to stay as they are connected: engines give a MAC address that the files have chosen
@@ -241,6 +258,25 @@ mod tests {
             BTreeMap::from([(NetworkName::new("shop_default"), BTreeSet::from(["web".to_owned(), "www".to_owned()]))]);
         assert_eq!(names(&published(&container(&["shop-web-1"]), &aliases, None)), ["shop-web-1", "web", "www"]);
         assert_eq!(names(&published(&container(&["www", "web"]), &aliases, None)), ["www", "web"]);
+    }
+
+    #[test]
+    fn an_old_container_gets_names_only_where_its_service_does_not_lead_to_it() {
+        let names_now = BTreeSet::from(["web".to_owned(), "new".to_owned()]);
+        let (front, back) = (NetworkName::new("shop_front"), NetworkName::new("shop_back"));
+        let aliases = BTreeMap::from([(front.clone(), names_now.clone()), (back.clone(), names_now)]);
+        let mut container = container(&[]);
+        let attachment = |aliases: &[&str]| Attachment {
+            aliases: aliases.iter().map(|&alias| alias.into()).collect(),
+            ..Attachment::default()
+        };
+        container.networks = BTreeMap::from([
+            (front.clone(), attachment(&["shop-web-1", "web", "www"])),
+            (back.clone(), attachment(&["shop-web-1"])),
+        ]);
+        let found = found(&container, &ServiceName::new("web"), &aliases);
+        assert_eq!(found[&front].aliases, ["shop-web-1", "web", "www"]);
+        assert_eq!(found[&back].aliases, ["shop-web-1", "new", "web"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::condition::{has_completed, is_found, is_running, is_serving};
+use super::condition::{can_be_steered, has_completed, is_running, is_serving};
 use super::exchange::{Context, Exchange, Failed, Member};
 use super::plan::{ServicePlan, Slot, Successor};
 use super::roll::Broken;
@@ -353,11 +353,12 @@ fn pair(
     let serves = |container: &Container| is_serving(container) || plan.unserved && is_running(container);
     let member = |container: &Container, incoming: bool| Member {
         container: container.clone(),
-        home: if !pinned && (incoming || !is_found(&plan.service, container)) {
+        home: if pinned || !incoming && !can_be_steered(container) {
+            container.networks.clone()
+        } else if incoming {
             traffic::published(container, &plan.aliases, names.get(&container.id).map(String::as_str))
         } else {
-            // An old one: the files may have given it names that it has never had, and that are another one's.
-            container.networks.clone()
+            traffic::found(container, &plan.service, &plan.aliases)
         },
         name: if incoming { names.get(&container.id).cloned() } else { Some(naming::proper(container, None)) },
         // One that makes room for its own successor does so when that is ready for it.

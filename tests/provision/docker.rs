@@ -157,6 +157,18 @@ fn what_docker_is_told_elsewhere_stands() {
     assert!(failed.stderr.contains("both as a flag and in the configuration file: debug"), "{failed}");
     assert_eq!(ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout, own);
     assert_eq!(started(&ground), begin);
+
+    // With it, they run on also if Docker does not start, nor without it then.
+    let begin = restart_with(&ground, "");
+    let own = r#"{"debug": false}"#;
+    let break_it = "printf %s \"$0\" >/etc/docker/daemon.json; mkdir -p /run/systemd/system/docker.service.d; \
+        printf '[Service]\nExecStartPre=/bin/sh -c \"! grep max-size /etc/docker/daemon.json\"\n' \
+        >/run/systemd/system/docker.service.d/broken.conf; systemctl daemon-reload";
+    ground.host.run(&["sh", "-ec", break_it, own]).success();
+    let failed = ground.provision(&["--force"]).exits(5);
+    assert!(failed.stderr.contains("Docker does not start; /etc/docker/daemon.json is as it was"), "{failed}");
+    assert_eq!(ground.host.run(&["cat", "/etc/docker/daemon.json"]).success().stdout, own);
+    assert_eq!(started(&ground), begin);
 }
 
 #[test]
