@@ -225,10 +225,145 @@ fn what_is_long_ago_is_forgotten() {
     assert_eq!(kept().lines().count(), 3, "{}", kept());
     let refused = shop.project.kerek(&["rollback", "1"]).exits(1);
     assert!(refused.stderr.contains("no release 1"), "{refused}");
-    // A prune takes what nothing is called by, and not what can be gone back to.
+    // Going back forgets nothing: what the files said then may be too few by now.
     shop.project.kerek(&["rollback"]).success();
     shop.assert_serves("b");
-    assert_eq!(shop.history(), [good(3, 3, false), good(4, 2, true)]);
+    assert_eq!(shop.history(), [good(2, 2, false), good(3, 3, false), good(4, 2, true)]);
+    shop.deploy("d");
+    assert_eq!(shop.history(), [good(4, 2, false), good(5, 5, true)]);
+}
+
+#[test]
+fn a_release_tells_what_is_at_work_whatever_the_files_and_the_release_before_tell() {
+    let mut shop = Shop::new("rollback-true", SHOP);
+    let other = |shop: &Shop| {
+        let other = shop.project.service("other");
+        (other[0].id.clone(), other[0].variable("VERSION").to_owned())
+    };
+    let has_other = |shop: &Shop| {
+        let lines = shop.project.kerek(&["history", "--format", "json"]).success().stdout;
+        let last: Value = serde_json::from_str(lines.lines().last().expect("a release")).expect("JSON");
+        last["services"]["other"].is_object()
+    };
+    shop.deploy("a");
+    // Of a deployment that stopped half-way, the half that was done.
+    shop.project.set("OTHER", "v1");
+    shop.project.set("HEALTH", "bad");
+    shop.project.kerek(&["deploy"]).exits(5);
+    shop.project.set("HEALTH", "ok");
+    shop.project.kerek(&["deploy", "--force-recreate", "web"]).success();
+    assert_eq!(shop.history()[2..], [good(3, 3, true)]);
+    let half = other(&shop);
+    shop.build("b");
+    shop.project.set("HEALTH", "bad");
+    shop.project.kerek(&["deploy", "--pull", "missing", "web"]).exits(4);
+    shop.project.kerek(&["rollback"]).success();
+    assert_eq!(half.1, "v1");
+    assert_eq!(other(&shop), half);
+    shop.project.set("HEALTH", "ok");
+
+    // What somebody has made from other files is nobody's release.
+    shop.project.set("OTHER", "v9");
+    shop.project.compose(&["up", "--detach", "other"]).success();
+    shop.project.set("OTHER", "v1");
+    shop.project.kerek(&["deploy", "web"]).success();
+    assert!(!has_other(&shop));
+    let by_hand = other(&shop);
+    assert_eq!(by_hand.1, "v9");
+    shop.project.set("REPLICAS", "2");
+    shop.project.kerek(&["deploy", "web"]).success();
+    shop.project.kerek(&["rollback", "--remove-orphans"]).success();
+    assert_eq!(other(&shop), by_hand);
+    shop.project.kerek(&["deploy"]).success();
+    assert!(has_other(&shop));
+}
+
+#[test]
+fn services_whose_images_share_a_name_go_back_to_their_own() {
+    let shop = Shop::new(
+        "rollback-shared",
+        "
+services:
+  web: &app
+    image: ${IMAGE}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 20s}
+    x-kerek: {drain: 1s}
+  worker: *app
+",
+    );
+    let version = |service: &str| shop.project.service(service)[0].variable("VERSION").to_owned();
+    shop.deploy("a");
+    shop.build("b");
+    shop.project.kerek(&["deploy", "--pull", "missing", "web"]).success();
+    assert_eq!((version("web"), version("worker")), ("b".into(), "a".into()));
+    let before: Vec<_> = shop.project.containers().into_iter().map(|container| container.id).collect();
+    // That is what serves.
+    for options in [&["rollback", "2", "--dry-run"][..], &["rollback", "2"]] {
+        let output = shop.project.kerek(options).success();
+        assert!(output.stderr.contains("it serves already"), "{output}");
+    }
+    let after: Vec<_> = shop.project.containers().into_iter().map(|container| container.id).collect();
+    assert_eq!(after, before);
+
+    shop.project.kerek(&["deploy", "--pull", "missing"]).success();
+    assert_eq!((version("web"), version("worker")), ("b".into(), "b".into()));
+    shop.project.kerek(&["rollback"]).success();
+    assert_eq!((version("web"), version("worker")), ("b".into(), "a".into()));
+    assert_eq!(shop.history()[3..], [good(4, 2, true)]);
+    shop.deploy("c");
+    let refused = shop.project.kerek(&["rollback", "2"]).exits(1);
+    assert!(refused.stderr.contains("web and worker were made of different images"), "{refused}");
+    shop.project.kerek(&["rollback", "1"]).success();
+    assert_eq!((version("web"), version("worker")), ("a".into(), "a".into()));
+    // The images of all of them are kept.
+    let reference = format!("reference=kerek-release:{}.*", shop.project.name());
+    let kept = shop.project.docker(&["images", "--quiet", "--filter", &reference]).success().stdout;
+    assert_eq!(kept.lines().collect::<BTreeSet<_>>().len(), 3, "{kept}");
+}
+
+#[test]
+fn what_is_missing_of_a_release_or_was_not_in_it_is_noticed() {
+    const WITH_JOB: &str = r#"
+services:
+  job:
+    image: busybox:1.37
+    command: echo done ${VERSION:-1}
+    restart: "no"
+  web:
+    image: busybox:1.37
+    command: sleep 1000
+    init: true
+    environment: [DEBUG]
+    labels: {version: "${VERSION:-1}"}
+"#;
+    let mut project = Project::new("rollback-missing", WITH_JOB);
+    let versions = |project: &Project| {
+        let lines = project.kerek(&["history", "--format", "json"]).success().stdout;
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+        let all: Vec<_> = lines.lines().map(parse).collect();
+        all.iter().map(|it| (it["release"].as_u64().unwrap_or(0), it["serving"] == true)).collect::<Vec<_>>()
+    };
+    project.kerek(&["deploy"]).success();
+    // Something else has the name of the next one.
+    let taken = format!("kerek-release-{}-2", project.name());
+    project.docker(&["volume", "create", &taken]).success();
+    project.set("VERSION", "2");
+    project.kerek(&["deploy"]).success();
+    project.docker(&["volume", "rm", &taken]).success();
+    assert_eq!(versions(&project), [(1, false), (3, true)]);
+    // A job that has done its work is there no more once somebody tidies up.
+    project.docker(&["rm", &project.service("job")[0].id]).success();
+    assert_eq!(versions(&project), [(1, false), (3, true)]);
+
+    // What has no value there is not to get one from here.
+    let mut filled = project.kerek_command(&["rollback"]);
+    filled.env("DEBUG", "open-sesame");
+    let refused = crate::support::command::run(filled).exits(1);
+    assert!(refused.stderr.contains("without a value of DEBUG") && !refused.stderr.contains("sesame"), "{refused}");
+    let output = project.kerek(&["rollback"]).success();
+    assert!(output.stderr.contains("going back to release 1"), "{output}");
+    assert_eq!(versions(&project), [(1, false), (3, false), (4, true)]);
+    project.compose(&["down", "--timeout", "1"]);
 }
 
 #[test]

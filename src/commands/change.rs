@@ -1,6 +1,5 @@
 //! What `deploy` and `rollback` have in common: they work under the project's lock, and record what has become of it.
 
-use crate::compose::Loaded;
 use crate::deploy::Deployed;
 use crate::deploy::lock::{self, Lock, Owner, Terms};
 use crate::deploy::releases::{Book, KEPT, Recorded};
@@ -25,27 +24,48 @@ pub(super) async fn locked(
     outcome
 }
 
+/// What a deployment was for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// To have what the files tell, of which so many good releases are kept.
+    New {
+        /// As the files tell, if they do.
+        keep: Option<usize>,
+    },
+    /// To go back to the release of this number. It forgets none, whatever the old files have said.
+    Back(u64),
+}
+
 /// Records how a deployment has ended. What is deployed is deployed: if it cannot be recorded, there is a warning.
 pub(super) async fn record(
     book: &Book<'_, Patient<Api>>,
-    loaded: &Loaded,
     outcome: &Result<Deployed, Failure>,
-    origin: Option<u64>,
+    purpose: Purpose,
     reporter: &dyn Reporter,
 ) {
+    let (origin, keep) = match purpose {
+        Purpose::New { keep } => (None, keep.unwrap_or(KEPT)),
+        Purpose::Back(origin) => (Some(origin), usize::MAX),
+    };
     let outcome = match outcome {
-        Ok(deployed) => Recorded::Good { loaded, deployed, origin },
+        Ok(deployed) => Recorded::Good { deployed, origin },
         Err(failure) => match failure.kind {
             Kind::RolledBack => Recorded::Failed,
-            Kind::Incomplete | Kind::Interrupted | Kind::Terminated => Recorded::Incomplete,
+            Kind::Incomplete => Recorded::Incomplete,
+            Kind::Interrupted | Kind::Terminated => Recorded::Interrupted,
             _ => return,
         },
     };
-    match book.record(outcome, loaded.project.releases.unwrap_or(KEPT)).await {
-        Ok(Some(number)) => tracing::debug!("this is release {number}"),
-        Ok(None) => {}
-        Err(error) => reporter.report(&Event::Warning(&format!(
-            "this release could not be recorded, so that `kerek rollback` will not know of it: {error:#}"
-        ))),
+    let known = if keep == 0 { book.all().await } else { book.record(outcome).await };
+    let known = match known {
+        Ok(known) => known,
+        Err(error) => {
+            return reporter.report(&Event::Warning(&format!(
+                "this release could not be recorded, so that `kerek rollback` will not know of it: {error:#}"
+            )));
+        }
+    };
+    if let Err(error) = book.forget(&known, keep).await {
+        reporter.report(&Event::Warning(&format!("releases that are too old could not be removed: {error:#}")));
     }
 }

@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-use super::{change, heeding_signals, insisted, probe, project, same_engine, selection, source_selection, suggestion};
+use super::change::{self, Purpose};
+use super::{heeding_signals, insisted, probe, project, same_engine, selection, source_selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, DeployOptions, GlobalOptions, Progress, Pull};
 use crate::compose::cli::ComposeCli;
@@ -95,7 +96,8 @@ pub async fn run(global: &GlobalOptions, options: &DeployOptions) -> Result<(), 
                 // What was only created does not serve yet.
                 if !request.no_start {
                     let book = Book { engine: &engine, images: &api, project: name, owner: &owner };
-                    change::record(&book, &loaded, &outcome, None, &*reporter).await;
+                    let purpose = Purpose::New { keep: loaded.project.releases };
+                    change::record(&book, &outcome, purpose, &*reporter).await;
                 }
                 outcome?.conclude()
             };

@@ -33,9 +33,14 @@ pub(super) fn options(options: &ProjectOptions) -> Result<cli::ProjectOptions, F
         directory: options.project_directory.clone().map(Into::into),
         environment_files: options.env_file.iter().map(|file| file.clone().into_os_string()).collect(),
         profiles: options.profile.iter().map(Into::into).collect(),
-        compatibility: options.compatibility || is_yes("COMPOSE_COMPATIBILITY"),
+        compatibility: is_compatible(options),
         parallel: options.parallel.map(Into::into),
     })
+}
+
+/// Whether Compose is to do as its first version did, as far as it can.
+pub(super) fn is_compatible(options: &ProjectOptions) -> bool {
+    options.compatibility || is_yes("COMPOSE_COMPATIBILITY")
 }
 
 /// Whether an environment variable says yes, in the words that Compose takes for it.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::{change, heeding_signals, insisted, probe, project, selection, suggestion};
+use super::change::{self, Purpose};
+use super::{heeding_signals, insisted, probe, project, selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
@@ -67,19 +68,27 @@ struct Way<'a> {
 impl Way<'_> {
     async fn go(&self) -> Result<(), Failure> {
         if self.global.dry_run {
-            return self.show(&self.target().await?).await;
+            return match self.target().await? {
+                Some((target, way)) => self.show(&target, &way).await,
+                None => Ok(()),
+            };
         }
         let what = self.options.release.map_or_else(|| "rollback".to_owned(), |number| format!("rollback {number}"));
         let owner = Owner::this(&what);
         let suggestion = &self.suggestion();
         let terms =
             Terms { wait: self.options.pace.lock_wait, reporter: self.reporter, cancel: self.cancel, suggestion };
-        let work = async { self.deploy(&self.target().await?, &owner).await };
-        change::locked(self.engine, self.project, owner.clone(), terms, work).await
+        let work = async {
+            match self.target().await? {
+                Some((target, way)) => self.deploy(&target, &way, &owner).await,
+                None => Ok(()),
+            }
+        };
+        change::locked(self.engine, self.project, owner.clone(), terms, Box::pin(work)).await
     }
 
-    /// The release to go back to.
-    async fn target(&self) -> Result<Release, Failure> {
+    /// The release to go back to, and the way; `None` if there is nothing to do for any service.
+    async fn target(&self) -> Result<Option<(Release, releases::Way)>, Failure> {
         let (releases, containers) =
             tokio::try_join!(releases::all(self.engine, self.project), self.engine.containers(self.project))?;
         let target = match self.options.release {
@@ -87,14 +96,25 @@ impl Way<'_> {
             None => releases::previous(self.project, &releases, &containers),
         }?;
         released::check(&target.model).map_err(|error| {
-            Failure::from(error.context(format!("release {} of {} was tampered with", target.number, self.project)))
-                .hint("Nothing was done. Deploy from the Compose files instead.")
+            Failure::from(
+                error.context(format!("release {} of {} cannot be gone back to", target.number, self.project)),
+            )
+            .hint("Nothing was done. Deploy from the Compose files instead.")
         })?;
         self.check_images(target, &releases).await?;
+        let way = target.way_back(&containers)?;
         let by = escape(&target.by);
         let note = format!("going back to release {}, `kerek {}` by {by}", target.number, escape(&target.what));
         self.reporter.report(&Event::Note(&note));
-        Ok(target.clone())
+        for variable in released::variables(&target.model)? {
+            let note = format!("configs or secrets of it are from this machine's variable {}", escape(&variable));
+            self.reporter.report(&Event::Note(&note));
+        }
+        if way.services.is_empty() && !target.services.is_empty() {
+            self.reporter.report(&Event::Note("it serves already"));
+            return Ok(None);
+        }
+        Ok(Some((target.clone(), way)))
     }
 
     /// Fails if an image of a release is not there any more.
@@ -124,10 +144,11 @@ impl Way<'_> {
         Ok(())
     }
 
-    async fn show(&self, target: &Release) -> Result<(), Failure> {
+    async fn show(&self, target: &Release, way: &releases::Way) -> Result<(), Failure> {
         let options = self.project_options(target);
         let compose = self.compose(&options)?;
-        let request = self.request(target)?;
+        let request = self.request(way)?;
+        target.check(&compose.prefetch(&request.services).await?)?;
         let preview = Box::pin(deploy::preview(self.engine, &compose, &request, self.reporter));
         let Preview { plan, containers } = preview.await?;
         let text = if self.options.output.progress == Some(Progress::Json) {
@@ -139,14 +160,14 @@ impl Way<'_> {
         Ok(console::out(&text).context("cannot write the plan")?)
     }
 
-    async fn deploy(&self, target: &Release, owner: &Owner) -> Result<(), Failure> {
+    async fn deploy(&self, target: &Release, way: &releases::Way, owner: &Owner) -> Result<(), Failure> {
         let options = self.project_options(target);
         let compose = self.compose(&options)?;
         let asked = &self.options.probe;
         let probe = probe::start(asked, self.access, self.link, self.reporter).await?;
-        let request = Request { witness: probe::witness(asked, probe.as_ref()), ..self.request(target)? };
-        let loaded = compose.prefetch(&request.services).await?;
-        let renaming = Renaming::make(self.api, self.engine, &target.images()).await?;
+        let request = Request { witness: probe::witness(asked, probe.as_ref()), ..self.request(way)? };
+        target.check(&compose.prefetch(&request.services).await?)?;
+        let renaming = Renaming::make(self.api, self.engine, &way.images).await?;
         let outcome = Box::pin(deploy::deploy(self.engine, &compose, &request, self.reporter, self.cancel));
         let outcome = probe::around(probe.as_ref(), self.cancel, self.reporter, outcome).await;
         if outcome.is_err()
@@ -155,7 +176,7 @@ impl Way<'_> {
             renaming.undo(&containers).await;
         }
         let book = Book { engine: self.engine, images: self.api, project: self.project, owner };
-        change::record(&book, &loaded, &outcome, Some(target.origin), self.reporter).await;
+        change::record(&book, &outcome, Purpose::Back(target.origin), self.reporter).await;
         outcome?.conclude()
     }
 
@@ -171,7 +192,7 @@ impl Way<'_> {
             environment_files: given.env_file.iter().map(|file| file.clone().into_os_string()).collect(),
             // What is in the model was enabled.
             profiles: vec!["*".into()],
-            compatibility: given.compatibility,
+            compatibility: project::is_compatible(given),
             parallel: given.parallel.map(Into::into),
         }
     }
@@ -185,13 +206,13 @@ impl Way<'_> {
         suggestion(self.global, &self.options.engine, Some(&self.options.project))
     }
 
-    fn request(&self, target: &Release) -> Result<Request, Failure> {
+    fn request(&self, way: &releases::Way) -> Result<Request, Failure> {
         let folder = self.options.project.project_directory.as_deref().unwrap_or(Path::new("."));
         let folder = folder.canonicalize().with_context(|| format!("the folder {}", folder.display()))?;
         Ok(Request {
-            services: target.services.keys().cloned().collect(),
+            services: way.services.clone(),
             no_dependencies: true,
-            images: images::Options::pinned(target.images()),
+            images: images::Options::pinned(way.images.clone()),
             remove_orphans: self.options.remove_orphans.then_some(true),
             recreate_networks: self.options.recreate_networks,
             wait: self.options.pace.wait,

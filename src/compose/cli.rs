@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
@@ -41,7 +42,7 @@ pub struct ComposeCli<'a> {
     cancel: &'a Cancel,
     reporter: &'a dyn Reporter,
     /// What [`ComposeCli::prefetch`] has read.
-    prefetched: RefCell<Option<Loaded>>,
+    prefetched: RefCell<Option<(Instant, Loaded)>>,
     /// Whether the version is known to be new enough.
     vetted: Cell<bool>,
 }
@@ -72,7 +73,7 @@ impl<'a> ComposeCli<'a> {
     /// Does the work of the next [`Compose::load`] of the same services beforehand; it takes no engine.
     pub async fn prefetch(&self, services: &[ServiceName]) -> Result<Loaded, Failure> {
         let loaded = self.load(services).await?;
-        *self.prefetched.borrow_mut() = Some(loaded.clone());
+        *self.prefetched.borrow_mut() = Some((Instant::now(), loaded.clone()));
         Ok(loaded)
     }
 
@@ -269,6 +270,9 @@ impl<'a> ComposeCli<'a> {
     }
 }
 
+/// How long what was read counts. After that, as when somebody else had the lock, the files may be other ones.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// Lets Compose tell its progress in lines.
 const TELLING: [&str; 2] = ["--ansi=never", "--progress=plain"];
 
@@ -276,7 +280,7 @@ const INSTALL_HINT: &str = "Install Docker Compose 2.26 or later, so that `docke
 
 impl Compose for ComposeCli<'_> {
     async fn load(&self, services: &[ServiceName]) -> Result<Loaded, Failure> {
-        if let Some(loaded) = self.prefetched.take() {
+        if let Some((_, loaded)) = self.prefetched.take().filter(|(since, _)| since.elapsed() < FRESH) {
             return Ok(loaded);
         }
         let mut model = self.config([]).await?;

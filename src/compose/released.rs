@@ -2,7 +2,7 @@
 //!
 //! Where a deployment has considered a part of the services only, the others are as they were in the release before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
@@ -16,6 +16,8 @@ use crate::names::ServiceName;
 const DEFINITIONS: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
 /// What Compose never prints, as it has resolved it: it would have other files read.
 const RESOLVED: [&str; 3] = ["extends", "env_file", "label_file"];
+/// What has Compose run a program of this machine, or hand out its passwords for registries.
+const LOCAL: [&str; 2] = ["provider", "use_api_socket"];
 
 /// A release before.
 #[derive(Debug)]
@@ -23,26 +25,40 @@ pub struct Base<'a> {
     /// Its model.
     pub model: &'a str,
     /// Those of its services that are as they were.
-    pub services: BTreeSet<&'a ServiceName>,
+    pub same: BTreeSet<&'a ServiceName>,
+    /// Those that are there, but not as they were, nor as the files tell.
+    pub others: BTreeSet<&'a ServiceName>,
 }
 
-/// The model of a release. Of `loaded`, the services that were `considered` are as it tells. Contents of configs that were
+/// The model of a release, and the services in it that are as in the release before.
+#[derive(Debug)]
+pub struct Written {
+    /// In a form that Compose reads.
+    pub model: String,
+    /// Some of [`Base::same`]. The others cannot be described along with what is new, and are not to be considered when
+    /// this release is gone back to.
+    pub same: BTreeSet<ServiceName>,
+}
+
+/// The model of a release. It is as `loaded` tells, but for what stays as it was before. Contents of configs that were
 /// delivered become a part of it, those of secrets do not.
-pub fn model(
-    loaded: &Loaded,
-    considered: &BTreeSet<&ServiceName>,
-    base: Option<&Base<'_>>,
-    contents: &Delivered,
-) -> anyhow::Result<String> {
+pub fn model(loaded: &Loaded, base: Option<&Base<'_>>, contents: &Delivered) -> anyhow::Result<Written> {
     let mut model = unnamed::readable(&loaded.model, &loaded.project)?;
     let configs = contents.iter().filter(|(key, _)| key.starts_with("configs."));
     let configs = configs.map(|(key, content)| (key.clone(), content.clone())).collect();
     delivered::put(&mut model, &configs, Otherwise::Mount);
+    let mut same = BTreeSet::new();
     if let Some(base) = base {
         let before: Value = from_yaml(base.model)?;
-        for name in base.services.iter().filter(|name| !considered.contains(*name)) {
-            if let Some(service) = before.pointer("/services").and_then(|services| services.get(name.as_str())) {
-                model["services"][name.as_str()] = service.clone();
+        let changed = changed_contents(&before, &model);
+        for &name in base.same.iter().chain(&base.others) {
+            let Some(service) = before.pointer("/services").and_then(|all| all.get(name.as_str())) else { continue };
+            if base.same.contains(name) && !uses_any(service, &changed) {
+                object(&mut model, "services").insert(name.to_string(), service.clone());
+                same.insert(name.clone());
+            } else {
+                // It is in no release, but it is no orphan either.
+                object(&mut model, "services").entry(name.as_str()).or_insert_with(|| service.clone());
             }
         }
         for kind in DEFINITIONS {
@@ -53,7 +69,25 @@ pub fn model(
         }
     }
     forget_missing(&mut model);
-    Ok(model.to_string())
+    Ok(Written { model: model.to_string(), same })
+}
+
+/// The configs whose contents are known before and now, and differ.
+fn changed_contents(before: &Value, now: &Value) -> BTreeSet<String> {
+    let content = |model: &Value, name: &str| model.get("configs")?.get(name)?.get("content").cloned();
+    let Some(Value::Object(configs)) = before.get("configs") else { return BTreeSet::new() };
+    let differs = |name: &&String| {
+        let (old, new) = (content(before, name), content(now, name));
+        old.is_some() && new.is_some() && old != new
+    };
+    configs.keys().filter(differs).cloned().collect()
+}
+
+/// Whether a service has one of these configs.
+fn uses_any(service: &Value, configs: &BTreeSet<String>) -> bool {
+    let Some(Value::Array(own)) = service.get("configs") else { return false };
+    let source = |config: &Value| config.get("source").unwrap_or(config).as_str().map(str::to_owned);
+    own.iter().filter_map(source).any(|source| configs.contains(&source))
 }
 
 /// A mapping of a model, made if it is not there.
@@ -76,10 +110,36 @@ fn forget_missing(model: &mut Value) {
     }
 }
 
-/// The names of the images of a release's services.
-pub fn images(model: &str) -> anyhow::Result<BTreeMap<ServiceName, String>> {
-    let project = model::parse(model)?;
-    Ok(project.services.into_iter().map(|(name, service)| (name, service.image)).collect())
+/// Whether a service's containers may end when they have done their work, as a release's model tells.
+#[must_use]
+pub fn may_complete(model: &str, service: &ServiceName) -> bool {
+    model::parse(model).is_ok_and(|project| project.services.get(service).is_some_and(|service| service.may_complete))
+}
+
+/// A variable that has no value in the model of a release, and that Compose has found one for when it read that: whoever
+/// deployed it had none. In words that can be shown: the service, and the variable.
+pub fn filled_in(released: &str, resolved: &str) -> anyhow::Result<Option<(String, String)>> {
+    let (released, resolved): (Value, Value) = (from_yaml(released)?, from_yaml(resolved)?);
+    let Some(Value::Object(services)) = released.get("services") else { return Ok(None) };
+    for (name, service) in services {
+        let Some(Value::Object(environment)) = service.get("environment") else { continue };
+        let now = |variable: &str| resolved.get("services")?.get(name)?.get("environment")?.get(variable);
+        let is_filled = |(variable, value): &(&String, &Value)| {
+            value.is_null() && now(variable).is_some_and(|value| !value.is_null())
+        };
+        if let Some((variable, _)) = environment.iter().find(is_filled) {
+            return Ok(Some((crate::text::escape(name), crate::text::escape(variable))));
+        }
+    }
+    Ok(None)
+}
+
+/// The variables of this machine that the contents of configs and secrets come from.
+pub fn variables(model: &str) -> anyhow::Result<BTreeSet<String>> {
+    let model: Value = from_yaml(model)?;
+    let definitions = ["configs", "secrets"].into_iter().filter_map(|kind| model.get(kind)?.as_object());
+    let variables = definitions.flat_map(Map::values).filter_map(|definition| definition.get("environment")?.as_str());
+    Ok(variables.map(str::to_owned).collect())
 }
 
 /// Fails if a model is not one that was recorded: Compose would fill in this machine's variables, or read its files. An
@@ -87,18 +147,23 @@ pub fn images(model: &str) -> anyhow::Result<BTreeMap<ServiceName, String>> {
 pub fn check(model: &str) -> anyhow::Result<()> {
     let model: Value = from_yaml(model).context("the model of the release")?;
     if model.get("include").is_some() {
-        return Err(anyhow!("the model of the release includes files"));
+        return Err(anyhow!("its model includes files"));
     }
     if let Some(Value::Object(services)) = model.get("services") {
         for (name, service) in services {
-            if let Some(key) = RESOLVED.into_iter().find(|key| service.get(*key).is_some()) {
-                let name = crate::text::escape(name);
-                return Err(anyhow!("the model of the release has a {key} in services.{name}"));
+            let is_there = |key: &&str| service.get(*key).is_some_and(|value| *value != Value::Bool(false));
+            let name = crate::text::escape(name);
+            if let Some(key) = RESOLVED.into_iter().chain(LOCAL).find(is_there) {
+                return Err(anyhow!("its model has services.{name}.{key}, which would make use of this machine"));
+            }
+            // As a list, it could ask for values without it being seen.
+            if service.get("environment").is_some_and(|value| !value.is_object() && !value.is_null()) {
+                return Err(anyhow!("its model has services.{name}.environment in a form that Compose never prints"));
             }
         }
     }
     if asks_for_variables(&model) {
-        return Err(anyhow!("the model of the release asks for variables of this machine"));
+        return Err(anyhow!("its model asks for variables of this machine"));
     }
     Ok(())
 }
@@ -133,15 +198,13 @@ mod tests {
         let content = |text: &str| Content(text.as_bytes().to_vec());
         let contents = [("configs.motd", "5$"), ("secrets.key", "secret")];
         let contents = contents.map(|(key, text)| (key.to_owned(), content(text))).into();
-        let (web, db) = (ServiceName::new("web"), ServiceName::new("db"));
-        let text = model(&loaded(YAML), &BTreeSet::from([&web, &db]), None, &contents).expect("valid");
+        let text = model(&loaded(YAML), None, &contents).expect("valid").model;
         let model = value(&text);
         assert_eq!(model.pointer("/configs/motd/content"), Some(&json!("5$$")));
         assert_eq!(model.pointer("/configs/motd/file"), None);
         assert_eq!(model.pointer("/secrets/key/file"), Some(&json!("/key")));
         assert!(!text.contains("secret\""), "{text}");
         assert_eq!(model.pointer("/services/web/depends_on"), Some(&json!({})));
-        assert_eq!(images(&text).expect("valid")[&web], "web:2");
         check(&text).expect("it asks for nothing");
     }
 
@@ -149,21 +212,38 @@ mod tests {
     fn services_that_were_not_considered_are_as_before() {
         let before = r#"{"name": "shop", "services": {
             "web": {"image": "web:1"}, "db": {"image": "db:1", "networks": {"back": null}}, "old": {"image": "old:1"},
-            "gone": {"image": "gone:1"}
+            "gone": {"image": "gone:1"}, "odd": {"image": "odd:1"}
         }, "networks": {"back": {"name": "shop_back"}}}"#;
-        let (web, db, old) = (ServiceName::new("web"), ServiceName::new("db"), ServiceName::new("old"));
-        let base = Base { model: before, services: BTreeSet::from([&web, &db, &old]) };
-        let text = model(&loaded(YAML), &BTreeSet::from([&web]), Some(&base), &Delivered::new()).expect("valid");
-        let model = value(&text);
+        let [db, old, odd] = ["db", "old", "odd"].map(ServiceName::new);
+        let base = Base { model: before, same: BTreeSet::from([&db, &old]), others: BTreeSet::from([&odd]) };
+        let written = model(&loaded(YAML), Some(&base), &Delivered::new()).expect("valid");
+        assert_eq!(written.same, BTreeSet::from([db.clone(), old.clone()]));
+        let model = value(&written.model);
         for (path, expected) in [
             ("/services/web/image", Some("web:2")),
             ("/services/db/image", Some("db:1")),
             ("/services/old/image", Some("old:1")),
+            ("/services/odd/image", Some("odd:1")),
             ("/services/gone/image", None),
             ("/networks/back/name", Some("shop_back")),
         ] {
             assert_eq!(model.pointer(path).and_then(Value::as_str), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_has_a_config_of_before_is_left_out_if_that_is_another_one_now() {
+        let before = r#"{"name": "shop", "services": {
+            "db": {"image": "db:1", "configs": [{"source": "motd"}]}, "old": {"image": "old:1"}
+        }, "configs": {"motd": {"content": "A"}}}"#;
+        let [db, old] = ["db", "old"].map(ServiceName::new);
+        let base = Base { model: before, same: BTreeSet::from([&db, &old]), others: BTreeSet::new() };
+        let contents = |text: &str| [("configs.motd".to_owned(), Content(text.as_bytes().to_vec()))].into();
+        let written = model(&loaded(YAML), Some(&base), &contents("B")).expect("valid");
+        assert_eq!(written.same, BTreeSet::from([old.clone()]));
+        assert_eq!(value(&written.model).pointer("/services/db/image"), Some(&json!("db:2")));
+        let written = model(&loaded(YAML), Some(&base), &contents("A")).expect("valid");
+        assert_eq!(written.same, BTreeSet::from([db, old]));
     }
 
     #[test]
@@ -173,11 +253,21 @@ mod tests {
             r#"{"services": {"web": {"labels": {"a": "$$$HOME"}}}}"#,
             r#"{"services": {"web": {"env_file": ["/home/me/.env"]}}}"#,
             r#"{"services": {"web": {"extends": {"file": "/x", "service": "y"}}}}"#,
+            r#"{"services": {"web": {"provider": {"type": "x"}}}}"#,
+            r#"{"services": {"web": {"use_api_socket": true}}}"#,
+            r#"{"services": {"web": {"environment": ["AWS_SECRET_ACCESS_KEY"]}}}"#,
             r#"{"include": ["/home/me/compose.yaml"]}"#,
             "[",
         ] {
             assert!(check(model).is_err(), "{model}");
         }
         check(r#"{"services": {"web": {"command": ["$$HOME", "5$$"]}}}"#).expect("it stands for itself");
+
+        let released = r#"{"services": {"web": {"environment": {"SET": "a", "DEBUG": null}}}}"#;
+        let filled = released.replace("null", "\"secret\"");
+        assert_eq!(filled_in(released, released).expect("valid"), None);
+        assert_eq!(filled_in(released, &filled).expect("valid"), Some(("web".to_owned(), "DEBUG".to_owned())));
+        let from = r#"{"secrets": {"a": {"environment": "KEY"}, "b": {"file": "/b"}}, "configs": {"c": {"environment": "C"}}}"#;
+        assert_eq!(variables(from).expect("valid"), ["C", "KEY"].map(str::to_owned).into());
     }
 }

@@ -106,12 +106,14 @@ pub struct Request {
 }
 
 /// What a deployment has done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deployed {
+    /// What was wished for: all of the project, also services that were not considered.
+    pub loaded: Loaded,
     /// How many services were changed.
     pub updated: usize,
-    /// The services that were considered, with the config hashes that they were to have.
-    pub services: BTreeMap<ServiceName, String>,
+    /// The services that were considered.
+    pub services: BTreeSet<ServiceName>,
     /// Contents of files of this machine that were copied.
     pub delivered: Delivered,
     /// Why not all is as was asked for although all is deployed: it was waited for something else.
@@ -141,7 +143,7 @@ pub async fn preview<E: Engine, C: Compose>(
     request: &Request,
     reporter: &dyn Reporter,
 ) -> Result<Preview, Failure> {
-    let Survey { project, containers, options, mut plan } = survey(engine, compose, request).await?;
+    let Survey { project, containers, options, mut plan, .. } = survey(engine, compose, request).await?;
     let refresh = images::wanted(engine, &project, &options.considered, &request.images).await;
     images::note_dry_run(&refresh?, &request.images, reporter);
     images::note(&plan, &options.changed_images, &request.suggestion, reporter);
@@ -179,13 +181,13 @@ pub async fn deploy<E: Engine, C: Compose>(
         let again = self::survey(engine, compose, request).await;
         survey = again.map_err(|failure| passes::belated(failure, &changed))?;
     }
-    let Survey { project, containers, options, plan } = &mut survey;
+    let Survey { project, containers, options, plan, model } = &mut survey;
     images::note(plan, &options.changed_images, &request.suggestion, reporter);
     advice::advise(project, plan, containers, reporter);
     let orphans = orphans::to_remove(compose, project, containers, request, reporter).await;
     plan.orphans = orphans.map_err(|failure| passes::belated(failure, &changed))?;
     let (plan, before) = (plan.clone(), containers.clone());
-    let mut deployed = deployed(project, &plan);
+    let mut deployed = deployed(Loaded { project: project.clone(), model: model.clone() }, &plan);
     reporter.report(&Event::Planned { plan: &plan, containers: &before });
     let passes = Passes { engine, compose, request, reporter, cancel, changed, failed: RefCell::default() };
     let Passed { project, left_out, changed } = Box::pin(passes.make(survey)).await?;
@@ -208,13 +210,12 @@ pub async fn deploy<E: Engine, C: Compose>(
 }
 
 /// What a plan comes to if all goes well.
-fn deployed(project: &Project, plan: &Plan) -> Deployed {
-    let hash = |service: &ServiceName| project.services.get(service).map(|service| service.config_hash.clone());
-    let services = plan.services.iter().filter_map(|plan| Some((plan.service.clone(), hash(&plan.service)?)));
+fn deployed(loaded: Loaded, plan: &Plan) -> Deployed {
     Deployed {
         updated: plan.services.iter().filter(|service| !service.is_empty()).count(),
-        services: services.collect(),
-        delivered: delivered::of(project),
+        services: plan.services.iter().map(|plan| plan.service.clone()).collect(),
+        delivered: delivered::of(&loaded.project),
+        loaded,
         shortfall: None,
     }
 }
@@ -222,19 +223,21 @@ fn deployed(project: &Project, plan: &Plan) -> Deployed {
 /// What is wanted, what is there, and what follows.
 struct Survey {
     project: Project,
+    /// The project in Compose's own words. It may hold secrets: never show it.
+    model: String,
     containers: Vec<Container>,
     options: Options,
     plan: Plan,
 }
 
 async fn survey<E: Engine, C: Compose>(engine: &E, compose: &C, request: &Request) -> Result<Survey, Failure> {
-    let (mut project, containers, missing) = observe(engine, compose, request).await?;
+    let (Loaded { mut project, model }, containers, missing) = observe(engine, compose, request).await?;
     let mut options = options(engine, &project, &containers, request).await?;
     let (mut plan, rehearsal) = rehearsal::plan(compose, &mut project, &containers, &mut options).await?;
     elsewhere::refuse(&project, &plan, &missing)?;
     files::refuse(&project, &plan)?;
     plan.networks = definitions::check(&rehearsal, &containers, request.recreate_networks)?;
-    Ok(Survey { project, containers, options, plan })
+    Ok(Survey { project, model, containers, options, plan })
 }
 
 /// Reads the project with its config hashes, and the containers there are. Also returns what it would mount and cannot.
@@ -242,7 +245,7 @@ async fn observe<E: Engine, C: Compose>(
     engine: &E,
     compose: &C,
     request: &Request,
-) -> Result<(Project, Vec<Container>, Missing), Failure> {
+) -> Result<(Loaded, Vec<Container>, Missing), Failure> {
     let mut loaded = compose.load(&request.services).await?;
     let look = async {
         let containers = containers(engine, &loaded.project);
@@ -268,7 +271,7 @@ async fn observe<E: Engine, C: Compose>(
             service.config_hash = hash;
         }
     }
-    Ok((loaded.project, containers, missing))
+    Ok((loaded, containers, missing))
 }
 
 /// The project's containers, as far as they matter to it.

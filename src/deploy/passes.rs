@@ -15,7 +15,7 @@ use super::plan::{Options, Plan, ServicePlan, Slot};
 use super::{Change, Request, Survey, containers, make_plan, observe, rehearsal};
 use crate::cancel::Cancel;
 use crate::compose::order::Condition;
-use crate::compose::{Compose, Order, Project};
+use crate::compose::{Compose, Loaded, Order, Project};
 use crate::engine::{Container, Engine};
 use crate::error::{Failure, Kind};
 use crate::names::ServiceName;
@@ -75,11 +75,12 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
             if later.is_empty() {
                 break;
             }
-            let (mut project, containers, _) = observe(self.engine, self.compose, self.request).await?;
+            let (Loaded { mut project, model }, containers, _) =
+                observe(self.engine, self.compose, self.request).await?;
             // What was found out about their containers still holds: these have not been touched.
             let mut options = Options { considered: later, ..survey.options.clone() };
             let (plan, _) = rehearsal::plan(self.compose, &mut project, &containers, &mut options).await?;
-            *survey = Survey { project, containers, options, plan };
+            *survey = Survey { project, model, containers, options, plan };
         }
         Ok(left_out)
     }
@@ -176,12 +177,12 @@ impl<E: Engine, C: Compose> Passes<'_, E, C> {
     async fn begin_anew(&self, follower: &ServiceName, host: &ServiceName) -> Result<(), Failure> {
         let considered = BTreeSet::from([follower.clone()]);
         self.note_relief(&considered);
-        let (mut project, containers, _) = observe(self.engine, self.compose, self.request).await?;
+        let (Loaded { mut project, model }, containers, _) = observe(self.engine, self.compose, self.request).await?;
         let renew_volumes = self.request.renew_anonymous_volumes;
         let mut options = Options { considered, renew_volumes, ..Options::default() };
         let (plan, _) = rehearsal::plan(self.compose, &mut project, &containers, &mut options).await?;
         let mut again = Passes { changed: vec![host.to_string()], failed: RefCell::default(), ..*self };
-        again.attempt(&mut Survey { project, containers, options, plan }).await.map(drop)
+        again.attempt(&mut Survey { project, model, containers, options, plan }).await.map(drop)
     }
 
     /// Restarts containers whose hosts were started again. They stay what they are, whatever the files say by now.

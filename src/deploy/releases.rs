@@ -11,18 +11,21 @@ mod choice;
 mod record;
 mod renaming;
 mod text;
+mod way;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::images::is_same;
+use crate::compose::released;
 use crate::engine::notes::Notes;
 use crate::engine::{self, Container, State};
 use crate::names::{ImageId, ProjectName, ServiceName};
 pub use choice::{named, previous};
 pub use record::{Book, Outcome as Recorded};
 pub use renaming::Renaming;
+pub use way::Way;
 
 /// How many good releases are kept unless the files say otherwise.
 pub const KEPT: usize = 10;
@@ -87,18 +90,23 @@ impl Release {
     /// Whether this is what is at work: each service has containers as the release tells, and no others.
     #[must_use]
     pub fn serves(&self, containers: &[Container]) -> bool {
-        self.outcome == Outcome::Good
-            && self.services.iter().all(|(service, part)| {
-                let mut own = of(containers, service).peekable();
-                own.peek().is_some() == part.id.is_some() && own.all(|container| part.is_of(container))
-            })
+        self.outcome == Outcome::Good && self.services.keys().all(|service| self.has_at_work(service, containers))
     }
 
-    /// The images that it takes, by the names that they had. Those whose name holds a digest stand for themselves.
+    /// Whether a service is at work as this release tells. One that has done its work may have been tidied away.
+    fn has_at_work(&self, service: &ServiceName, containers: &[Container]) -> bool {
+        let Some(part) = self.services.get(service) else { return false };
+        let mut own = of(containers, service).peekable();
+        if own.peek().is_none() {
+            return part.id.is_none() || released::may_complete(&self.model, service);
+        }
+        own.all(|container| part.is_of(container))
+    }
+
+    /// The images that it takes.
     #[must_use]
-    pub fn images(&self) -> BTreeMap<String, ImageId> {
-        let images = self.services.values().filter_map(|part| Some((part.image.clone(), part.id.as_ref()?)));
-        images.map(|(name, id)| (name, ImageId::new(id))).collect()
+    pub fn images(&self) -> BTreeSet<ImageId> {
+        self.services.values().filter_map(|part| part.id.as_ref().map(ImageId::new)).collect()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
 
 use super::{Outcome as Ending, Part, Release, all, name, of, text};
-use crate::compose::{Loaded, released};
+use crate::compose::released;
 use crate::deploy::Deployed;
 use crate::deploy::lock::Owner;
 use crate::engine::api::Api;
@@ -18,6 +18,8 @@ use crate::names::{ImageId, ProjectName, ServiceName};
 const REPOSITORY: &str = "kerek-release";
 /// Characters of a project's name in them; engines take 128 in all.
 const LONGEST_PROJECT: usize = 100;
+/// How many numbers may be taken by what cannot be read as a release.
+const MOST_TAKEN: u64 = 100;
 
 /// The releases of a project, to be written by whoever holds its lock.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +39,6 @@ pub struct Book<'a, E> {
 pub enum Outcome<'a> {
     /// All is at work.
     Good {
-        /// What was wished for.
-        loaded: &'a Loaded,
         /// What was done.
         deployed: &'a Deployed,
         /// The release that was gone back to.
@@ -48,42 +48,55 @@ pub enum Outcome<'a> {
     Failed,
     /// It stopped half-way.
     Incomplete,
+    /// The user stopped it, before or after it had changed anything.
+    Interrupted,
 }
 
 impl<E: Engine + Notes> Book<'_, E> {
-    /// Records a release, unless the last one was the same, and forgets all but the last `keep` good ones. Returns its
-    /// number.
-    pub async fn record(&self, outcome: Outcome<'_>, keep: usize) -> anyhow::Result<Option<u64>> {
-        // What was updated is to be recorded for sure: then, containers are looked at while releases are.
-        let containers = async {
-            match outcome {
-                Outcome::Good { deployed, .. } if keep > 0 && deployed.updated > 0 => {
-                    self.engine.containers(self.project).await.map(Some)
-                }
-                _ => Ok(None),
-            }
-        };
-        let (mut known, containers) = tokio::try_join!(all(self.engine, self.project), containers)?;
-        let mut made = None;
-        if keep > 0
-            && let Some(release) = self.release(outcome, &known, containers).await?
-        {
-            let note = text::write(self.project, &release).context("cannot pack the model")?;
-            self.engine.post(&name(self.project, release.number), &note).await?;
-            self.keep_images(&release).await;
-            made = Some(release.number);
-            known.push(release);
-        }
-        self.forget(&known, keep).await?;
-        Ok(made)
+    /// All releases that there are.
+    pub async fn all(&self) -> anyhow::Result<Vec<Release>> {
+        Ok(all(self.engine, self.project).await?)
     }
 
-    /// What is to be recorded; `containers` are those of the project, if they were looked at.
-    async fn release(
+    /// Records a release, unless it is the last one still. Returns all that there are now.
+    pub async fn record(&self, outcome: Outcome<'_>) -> anyhow::Result<Vec<Release>> {
+        let (mut known, containers) =
+            tokio::try_join!(all(self.engine, self.project), self.engine.containers(self.project))?;
+        if let Some(mut release) = self.release(outcome, &known, &containers)? {
+            self.post(&mut release).await?;
+            self.keep_images(&release).await;
+            known.push(release);
+        }
+        Ok(known)
+    }
+
+    /// Posts a release, under the next number that is free: there may be releases that cannot be read.
+    async fn post(&self, release: &mut Release) -> anyhow::Result<()> {
+        let first = release.number;
+        loop {
+            let note = text::write(self.project, release).context("cannot pack the model")?;
+            let name = name(self.project, release.number);
+            if self.engine.post(&name, &note).await? == note {
+                return Ok(());
+            }
+            tracing::debug!("{name} is taken");
+            if release.number - first >= MOST_TAKEN {
+                return Err(anyhow!("there are volumes with the names of the next {MOST_TAKEN} releases already"));
+            }
+            let next = release.number.saturating_add(1);
+            if release.origin == release.number {
+                release.origin = next;
+            }
+            release.number = next;
+        }
+    }
+
+    /// What is to be recorded; `containers` are those of the project.
+    fn release(
         &self,
         outcome: Outcome<'_>,
         known: &[Release],
-        containers: Option<Vec<Container>>,
+        containers: &[Container],
     ) -> anyhow::Result<Option<Release>> {
         let number = known.last().map_or(1, |last| last.number.saturating_add(1));
         let release = |ending| Release {
@@ -96,36 +109,24 @@ impl<E: Engine + Notes> Book<'_, E> {
             services: BTreeMap::new(),
             model: String::new(),
         };
-        let (loaded, deployed, origin) = match outcome {
-            Outcome::Good { loaded, deployed, origin } => (loaded, deployed, origin),
+        let serves = known.last().is_some_and(|last| last.serves(containers));
+        let (deployed, origin) = match outcome {
+            Outcome::Good { deployed, origin } => (deployed, origin),
             Outcome::Failed => return Ok(Some(release(Ending::Failed))),
-            Outcome::Incomplete => return Ok(Some(release(Ending::Incomplete))),
+            Outcome::Interrupted if serves => return Ok(None),
+            Outcome::Incomplete | Outcome::Interrupted => return Ok(Some(release(Ending::Incomplete))),
         };
-        if deployed.updated == 0 && known.last().is_some_and(|last| is_known(deployed, last)) {
+        if deployed.updated == 0 && serves && known.last().is_some_and(|last| is_known(deployed, last)) {
             return Ok(None);
         }
-        let containers = match containers {
-            Some(containers) => containers,
-            None => self.engine.containers(self.project).await?,
-        };
         let base = known.iter().rfind(|release| release.outcome == Ending::Good);
-        let base = base.map(|base| released::Base {
-            model: &base.model,
-            services: base.services.keys().filter(|name| is_there(name, deployed, &containers)).collect(),
-        });
-        let considered = deployed.services.keys().collect();
-        let model = released::model(loaded, &considered, base.as_ref(), &deployed.delivered)?;
-        let images = released::images(&model)?;
-        let covered = considered.into_iter().chain(base.iter().flat_map(|base| base.services.iter().copied()));
-        let services: BTreeMap<_, _> = covered
-            .filter_map(|name| Some((name.clone(), part(images.get(name)?.clone(), name, &containers))))
-            .collect();
+        let (services, model) = content(deployed, base, containers)?;
         Ok(Some(Release { origin: origin.unwrap_or(number), services, model, ..release(Ending::Good) }))
     }
 
     /// Gives each image a name that stays.
     async fn keep_images(&self, release: &Release) {
-        let ids: BTreeSet<_> = release.images().into_values().collect();
+        let ids = release.images();
         let tagging = ids.iter().map(|id| async move {
             // It may be gone by now, although containers of it run.
             if let Err(error) = self.images.tag_image(id, REPOSITORY, &self.tag(id)).await {
@@ -135,14 +136,14 @@ impl<E: Engine + Notes> Book<'_, E> {
         join_all(tagging).await;
     }
 
-    /// Removes releases that are too old, and the names of their images.
-    async fn forget(&self, known: &[Release], keep: usize) -> anyhow::Result<()> {
+    /// Removes all releases but the last `keep` good ones, and the names of their images.
+    pub async fn forget(&self, known: &[Release], keep: usize) -> anyhow::Result<()> {
         let old = retired(known, keep);
         let (old, stay): (Vec<_>, Vec<_>) = known.iter().partition(|release| old.contains(&release.number));
-        let needed: BTreeSet<_> = stay.iter().flat_map(|release| release.images().into_values()).collect();
+        let needed: BTreeSet<_> = stay.iter().flat_map(|release| release.images()).collect();
         for release in old {
             self.engine.tear_off(&name(self.project, release.number)).await?;
-            for id in release.images().values().filter(|id| !needed.contains(id)) {
+            for id in release.images().iter().filter(|id| !needed.contains(id)) {
                 // It may be in use, and have no other name: then it keeps this one.
                 if let Err(error) = self.images.untag_image(REPOSITORY, &self.tag(id)).await {
                     tracing::debug!("{error}");
@@ -160,14 +161,42 @@ impl<E: Engine + Notes> Book<'_, E> {
 
 /// Whether a deployment that has changed nothing is one that is recorded.
 fn is_known(deployed: &Deployed, last: &Release) -> bool {
-    let is_known =
-        |(name, hash): (&ServiceName, &String)| last.services.get(name).is_some_and(|part| part.hash == *hash);
-    last.outcome == Ending::Good && deployed.services.iter().all(is_known)
+    deployed.services.iter().all(|name| {
+        let part = last.services.get(name);
+        part.is_some_and(|part| {
+            deployed.loaded.project.services.get(name).is_some_and(|it| it.config_hash == part.hash)
+        })
+    })
 }
 
-/// Whether a service that was not considered is there as it was in a release before.
-fn is_there(service: &ServiceName, deployed: &Deployed, containers: &[Container]) -> bool {
-    !deployed.services.contains_key(service) && of(containers, service).next().is_some()
+/// What a release consists of, and its model.
+///
+/// What was not considered belongs to it as well, if it is known what that is: it is as in the release before, or as the
+/// files tell. What is neither was made by other means, and is left alone when this release is gone back to.
+fn content(
+    deployed: &Deployed,
+    base: Option<&Release>,
+    containers: &[Container],
+) -> anyhow::Result<(BTreeMap<ServiceName, Part>, String)> {
+    let files = &deployed.loaded.project.services;
+    let is_in_files = |name: &ServiceName| {
+        let mut own = of(containers, name).peekable();
+        own.peek().is_some()
+            && files.get(name).is_some_and(|service| own.all(|container| container.config_hash == service.config_hash))
+    };
+    let before = base.iter().flat_map(|base| base.services.keys());
+    let before = before.filter(|name| !deployed.services.contains(*name) && of(containers, name).next().is_some());
+    let (same, others) = before.partition(|name| base.is_some_and(|base| base.has_at_work(name, containers)));
+    let base_of_model = base.map(|base| released::Base { model: &base.model, same, others });
+    let released::Written { model, same } =
+        released::model(&deployed.loaded, base_of_model.as_ref(), &deployed.delivered)?;
+    let from_files = files.keys().filter(|name| deployed.services.contains(*name) || is_in_files(name));
+    let from_files = from_files.filter(|name| !same.contains(*name));
+    let mut services: BTreeMap<_, _> =
+        from_files.map(|name| (name.clone(), part(files[name].image.clone(), name, containers))).collect();
+    let retained = base.iter().flat_map(|base| &base.services).filter(|(name, _)| same.contains(*name));
+    services.extend(retained.map(|(name, part)| (name.clone(), part.clone())));
+    Ok((services, model))
 }
 
 /// What a service is made of. Of several containers, the one that was made last tells.
