@@ -13,6 +13,12 @@ use crate::engine::Content;
 /// Contents of such files, by where these are defined: `configs.motd`.
 pub type Delivered = BTreeMap<String, Content>;
 
+/// Where those of a project are defined that can be run.
+pub(super) fn runnable(project: &Project) -> impl Iterator<Item = &str> {
+    let files = project.services.values().flat_map(|service| &service.files.copied);
+    files.filter(|file| file.is_runnable_file()).map(|file| file.key.as_str())
+}
+
 /// Bytes that a variable can be given, less than what Linux takes.
 const LONGEST_VALUE: usize = 100_000;
 

@@ -14,6 +14,12 @@ use crate::engine::{Content, File};
 
 /// Permissions of files for which none are asked.
 const READABLE: u32 = 0o444;
+/// The same of files that can be run where they come from.
+const RUNNABLE: u32 = 0o555;
+
+const fn default_mode(executable: bool) -> u32 {
+    if executable { RUNNABLE } else { READABLE }
+}
 
 /// A service's configs and secrets, by how they reach a container.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -79,7 +85,7 @@ impl MountedFile {
             origin: Origin::File(self.source.clone()),
             content: Some(content),
             path: self.path.clone(),
-            mode: self.mode.unwrap_or(if executable { 0o555 } else { READABLE }),
+            mode: self.mode.unwrap_or(default_mode(executable)),
             uid: self.uid,
             gid: self.gid,
         }
@@ -87,6 +93,12 @@ impl MountedFile {
 }
 
 impl CopiedFile {
+    /// Whether it is from a file of this machine, and can be run.
+    #[must_use]
+    pub fn is_runnable_file(&self) -> bool {
+        matches!(self.origin, Origin::File(_)) && self.mode == RUNNABLE
+    }
+
     /// The name of the config whose definition Compose prints without its only key, because its content is empty, and
     /// would not read again.
     pub(super) fn emptied(&self) -> Option<&str> {
@@ -148,6 +160,9 @@ pub(super) struct Definition {
     file: Option<String>,
     #[serde(default)]
     external: bool,
+    /// In releases, of what was a file that could be run where it was deployed from.
+    #[serde(default, rename = "x-kerek-executable")]
+    executable: bool,
 }
 
 /// A mistake: the key below the service, and what is wrong with it.
@@ -196,7 +211,8 @@ fn copied(kind: Kind, reference: &Reference, definition: &Definition, path: Stri
             .map(|value| value.parse().map_err(|_| mistake(part, format!("`{value}` is not a number"))))
             .transpose()
     };
-    let mode = reference.mode.as_ref().map_or(Ok(READABLE), Mode::bits).map_err(|problem| mistake("mode", problem))?;
+    let mode = reference.mode.as_ref().map_or(Ok(default_mode(definition.executable)), Mode::bits);
+    let mode = mode.map_err(|problem| mistake("mode", problem))?;
     Ok(CopiedFile {
         key: format!("{key}.{}", reference.source),
         origin: definition.environment.clone().map_or(Origin::Inline, Origin::Variable),

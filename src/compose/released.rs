@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
-use super::delivered::{Delivered, Otherwise};
+use super::delivered::Otherwise;
 use super::model::{self, from_yaml};
 use super::{Loaded, delivered, unnamed};
 use crate::names::ServiceName;
@@ -18,6 +18,9 @@ const DEFINITIONS: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
 const RESOLVED: [&str; 3] = ["extends", "env_file", "label_file"];
 /// What has Compose run a program of this machine, or hand out its passwords for registries.
 const LOCAL: [&str; 2] = ["provider", "use_api_socket"];
+
+/// Tells of the content of a config that it was a file that can be run.
+const EXECUTABLE: &str = "x-kerek-executable";
 
 /// A release before.
 #[derive(Debug)]
@@ -42,11 +45,15 @@ pub struct Written {
 
 /// The model of a release. It is as `loaded` tells, but for what stays as it was before. Contents of configs that were
 /// delivered become a part of it, those of secrets do not.
-pub fn model(loaded: &Loaded, base: Option<&Base<'_>>, contents: &Delivered) -> anyhow::Result<Written> {
+pub fn model(loaded: &Loaded, base: Option<&Base<'_>>) -> anyhow::Result<Written> {
     let mut model = unnamed::readable(&loaded.model, &loaded.project)?;
-    let configs = contents.iter().filter(|(key, _)| key.starts_with("configs."));
-    let configs = configs.map(|(key, content)| (key.clone(), content.clone())).collect();
+    let configs = delivered::of(&loaded.project).into_iter().filter(|(key, _)| key.starts_with("configs.")).collect();
     delivered::put(&mut model, &configs, Otherwise::Mount);
+    for name in delivered::runnable(&loaded.project).filter_map(|key| key.strip_prefix("configs.")) {
+        if let Some(Value::Object(config)) = model.get_mut("configs").and_then(|configs| configs.get_mut(name)) {
+            config.insert(EXECUTABLE.to_owned(), json!(true));
+        }
+    }
     let mut same = BTreeSet::new();
     if let Some(base) = base {
         let before: Value = from_yaml(base.model)?;
@@ -183,27 +190,40 @@ mod tests {
     use super::*;
     use crate::engine::Content;
 
-    fn loaded(yaml: &str) -> Loaded {
-        Loaded { project: model::parse(yaml).expect("valid"), model: yaml.to_owned() }
+    /// With contents of files of this machine, and whether these can be run, by what is defined as them.
+    fn loaded(yaml: &str, contents: &[(&str, &str, bool)]) -> Loaded {
+        let mut project = model::parse(yaml).expect("valid");
+        for (key, content, executable) in contents {
+            for service in project.services.values_mut() {
+                let (files, others): (Vec<_>, Vec<_>) =
+                    service.files.mounted.drain(..).partition(|file| file.key == *key);
+                let content = || Content(content.as_bytes().to_vec());
+                service.files.copied.extend(files.iter().map(|file| file.delivered(content(), *executable)));
+                service.files.mounted = others;
+            }
+        }
+        Loaded { project, model: yaml.to_owned() }
     }
 
     fn value(text: &str) -> Value {
         serde_json::from_str(text).expect("JSON")
     }
 
-    const YAML: &str = "name: shop\nservices:\n  web:\n    image: web:2\n    command: [\"$$HOME\"]\n    configs: [{source: motd}]\n    depends_on:\n      gone: {condition: service_started, required: false}\n  db:\n    image: db:2\nconfigs:\n  motd: {name: shop_motd, file: /motd}\nsecrets:\n  key: {name: shop_key, file: /key}\n";
+    const YAML: &str = "name: shop\nservices:\n  web:\n    image: web:2\n    command: [\"$$HOME\"]\n    configs: [{source: motd}]\n    secrets: [{source: key}]\n    depends_on:\n      gone: {condition: service_started, required: false}\n  db:\n    image: db:2\nconfigs:\n  motd: {name: shop_motd, file: /motd}\nsecrets:\n  key: {name: shop_key, file: /key}\n";
 
     #[test]
     fn contents_of_configs_are_kept_and_those_of_secrets_are_not() {
-        let content = |text: &str| Content(text.as_bytes().to_vec());
-        let contents = [("configs.motd", "5$"), ("secrets.key", "secret")];
-        let contents = contents.map(|(key, text)| (key.to_owned(), content(text))).into();
-        let text = model(&loaded(YAML), None, &contents).expect("valid").model;
+        let contents = [("configs.motd", "5$", true), ("secrets.key", "secret", true)];
+        let text = model(&loaded(YAML, &contents), None).expect("valid").model;
         let model = value(&text);
         assert_eq!(model.pointer("/configs/motd/content"), Some(&json!("5$$")));
         assert_eq!(model.pointer("/configs/motd/file"), None);
         assert_eq!(model.pointer("/secrets/key/file"), Some(&json!("/key")));
         assert!(!text.contains("secret\""), "{text}");
+        // What could be run can be run again.
+        let again = super::model::parse(&text).expect("valid");
+        let copied = again.services.values().flat_map(|service| &service.files.copied);
+        assert_eq!(copied.map(|file| file.mode).collect::<Vec<_>>(), [0o555]);
         assert_eq!(model.pointer("/services/web/depends_on"), Some(&json!({})));
         check(&text).expect("it asks for nothing");
     }
@@ -216,7 +236,7 @@ mod tests {
         }, "networks": {"back": {"name": "shop_back"}}}"#;
         let [db, old, odd] = ["db", "old", "odd"].map(ServiceName::new);
         let base = Base { model: before, same: BTreeSet::from([&db, &old]), others: BTreeSet::from([&odd]) };
-        let written = model(&loaded(YAML), Some(&base), &Delivered::new()).expect("valid");
+        let written = model(&loaded(YAML, &[]), Some(&base)).expect("valid");
         assert_eq!(written.same, BTreeSet::from([db.clone(), old.clone()]));
         let model = value(&written.model);
         for (path, expected) in [
@@ -238,11 +258,10 @@ mod tests {
         }, "configs": {"motd": {"content": "A"}}}"#;
         let [db, old] = ["db", "old"].map(ServiceName::new);
         let base = Base { model: before, same: BTreeSet::from([&db, &old]), others: BTreeSet::new() };
-        let contents = |text: &str| [("configs.motd".to_owned(), Content(text.as_bytes().to_vec()))].into();
-        let written = model(&loaded(YAML), Some(&base), &contents("B")).expect("valid");
+        let written = model(&loaded(YAML, &[("configs.motd", "B", false)]), Some(&base)).expect("valid");
         assert_eq!(written.same, BTreeSet::from([old.clone()]));
         assert_eq!(value(&written.model).pointer("/services/db/image"), Some(&json!("db:2")));
-        let written = model(&loaded(YAML), Some(&base), &contents("A")).expect("valid");
+        let written = model(&loaded(YAML, &[("configs.motd", "A", false)]), Some(&base)).expect("valid");
         assert_eq!(written.same, BTreeSet::from([db, old]));
     }
 

@@ -50,7 +50,7 @@ use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::cancel::{Cancel, Reason};
-use crate::compose::delivered::{self, Delivered};
+use crate::compose::delivered;
 use crate::compose::{self, Compose, Loaded, Project, order};
 use crate::engine::{self, Container, Engine};
 use crate::error::{Failure, Kind};
@@ -114,8 +114,6 @@ pub struct Deployed {
     pub updated: usize,
     /// The services that were considered.
     pub services: BTreeSet<ServiceName>,
-    /// Contents of files of this machine that were copied.
-    pub delivered: Delivered,
     /// Why not all is as was asked for although all is deployed: it was waited for something else.
     pub shortfall: Option<Failure>,
 }
@@ -214,7 +212,6 @@ fn deployed(loaded: Loaded, plan: &Plan) -> Deployed {
     Deployed {
         updated: plan.services.iter().filter(|service| !service.is_empty()).count(),
         services: plan.services.iter().map(|plan| plan.service.clone()).collect(),
-        delivered: delivered::of(&loaded.project),
         loaded,
         shortfall: None,
     }

@@ -81,6 +81,13 @@ fn files_of_this_machine_are_delivered() {
     kerek(&site, &[]).success();
     assert_eq!(holds("/ready"), "second\n");
 
+    // It comes from the release, and can be run as before.
+    let (address, config) = (site.address(), site.host.ssh_config());
+    let back = ["--host", &address, "rollback", "-F", &config.to_string_lossy(), "-p", "site"];
+    let back = site.command(env!("CARGO_BIN_EXE_kerek"), &back);
+    command::run(back).success();
+    assert_eq!(holds("/ready"), "first: $HOME\n");
+
     // What the host has is mounted.
     site.host.run(&["mkdir", "-p", &folder]).success();
     let make = format!("printf '{}' >{folder}/run.sh; chmod 755 {folder}/run.sh", script("theirs").replace('\'', "\""));

@@ -188,8 +188,7 @@ fn content(
     let before = before.filter(|name| !deployed.services.contains(*name) && of(containers, name).next().is_some());
     let (same, others) = before.partition(|name| base.is_some_and(|base| base.has_at_work(name, containers)));
     let base_of_model = base.map(|base| released::Base { model: &base.model, same, others });
-    let released::Written { model, same } =
-        released::model(&deployed.loaded, base_of_model.as_ref(), &deployed.delivered)?;
+    let released::Written { model, same } = released::model(&deployed.loaded, base_of_model.as_ref())?;
     let from_files = files.keys().filter(|name| deployed.services.contains(*name) || is_in_files(name));
     let from_files = from_files.filter(|name| !same.contains(*name));
     let mut services: BTreeMap<_, _> =
