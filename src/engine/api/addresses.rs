@@ -19,6 +19,8 @@ use crate::names::{ContainerId, NetworkName};
 
 /// The image of holders.
 const IMAGE: &str = "kerek-holder";
+/// How often it is imported for a holder: another run that is done with it may remove it right then.
+const IMPORTS: usize = 3;
 /// The program in it.
 const PROGRAM: &str = "hold";
 /// No more addresses are held: who has so many that are free has more than a few gaps.
@@ -80,7 +82,10 @@ impl Api {
         });
         let path = self.path("/containers/create");
         let mut answer = self.http.post_json(&call, &path, &body).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        for _ in 0..IMPORTS {
+            if answer.status != StatusCode::NOT_FOUND {
+                break;
+            }
             let Some(archive) = self.architecture().await?.as_deref().and_then(archive) else { return Ok(None) };
             let import = self.path(&format!("/images/create?fromSrc=-&repo={IMAGE}&tag=latest"));
             unless_status(self.http.post_archive(&call, &import, archive).await?, &[])?;

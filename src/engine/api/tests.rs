@@ -57,13 +57,14 @@ async fn serve(mut stream: UnixStream, log: Arc<Mutex<Vec<String>>>, answer: Arc
         if stream.read_buf(&mut request).await.expect("request") == 0 {
             return;
         }
-        let text = String::from_utf8(request.clone()).expect("UTF-8");
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+        if let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
+            // Archives hold anything.
+            let [head, body] = [&request[..end], &request[end + 4..]].map(String::from_utf8_lossy);
             let length = head.to_lowercase().split_once("content-length: ").map_or(0, |(_, rest)| {
                 rest.split("\r\n").next().and_then(|length| length.parse().ok()).expect("length")
             });
-            if body.len() == length {
-                break (head.to_owned(), body.to_owned());
+            if request.len() == end + 4 + length {
+                break (head.into_owned(), body.into_owned());
             }
         }
     };
@@ -309,6 +310,37 @@ async fn podman_is_asked_for_the_same_address() {
         let settings = format!(r#""Aliases":["web"],"GwPriority":0{config}"#);
         let body = format!(r#"{{"Container":"c1","EndpointConfig":{{{settings}}}}}"#);
         assert_eq!(script.requests()[1], format!("POST /v1.41/networks/shop_default/connect {body}"));
+    }
+}
+
+/// Another run that is done with the image of holders removes it when it has just been imported, so many times.
+#[tokio::test]
+async fn addresses_are_held_though_another_run_removes_the_image() {
+    for (removals, expected) in [(0, Some("h1")), (1, Some("h1")), (2, Some("h1")), (99, None)] {
+        let (imports, creations) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+        let imported = Arc::clone(&imports);
+        let script = Script::new(move |request| match request.split(['?', ' ']).nth(1).unwrap_or_default() {
+            "/_ping" => pong("1.41", ""),
+            "/v1.41/version" => status(200, r#"{"Arch": "amd64"}"#),
+            "/v1.41/networks/shop_default" => {
+                status(200, r#"{"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1"}]}}"#)
+            }
+            "/v1.41/images/create" => {
+                imported.fetch_add(1, Ordering::Relaxed);
+                status(200, "{}")
+            }
+            "/v1.41/containers/create" if creations.fetch_add(1, Ordering::Relaxed) <= removals => {
+                refuse(404, "No such image: kerek-holder:latest")
+            }
+            "/v1.41/containers/create" => status(201, r#"{"Id": "h1"}"#),
+            "/v1.41/containers/h1/start" => status(204, ""),
+            _ => status(500, request),
+        });
+        let api = script.connect().await.expect("a connection");
+        let holders = api.hold_below(&network(), "10.0.0.3").await.expect("an answer");
+        assert_eq!(holders, expected.map(ContainerId::new).as_slice(), "{removals}: {:#?}", script.requests());
+        // Some time it has to end.
+        assert_eq!(imports.load(Ordering::Relaxed), 3.min(removals + 1), "{removals}");
     }
 }
 
