@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ground::{Ground, announced, changed};
 use crate::support::command;
+use crate::support::terminal::Answer;
 
 #[test]
 fn root_gets_docker_that_outlives_restarts() {
@@ -41,12 +42,17 @@ fn root_gets_docker_that_outlives_restarts() {
     assert_ne!(ground.host.run(&inspect).success().stdout, started);
 }
 
-/// A package whose installation takes a while.
+/// A package whose installation ends a while after the script has begun to look who else is at work.
 const SLOW_PACKAGE: &str = "mkdir -p /root/slow/DEBIAN && cd /root && \
     printf 'Package: slow\nVersion: 1\nArchitecture: all\nMaintainer: me <me@example.com>\nDescription: slow\n' \
         >slow/DEBIAN/control && \
-    printf '#!/bin/sh\nsleep 8\n' >slow/DEBIAN/postinst && chmod 755 slow/DEBIAN/postinst && \
+    printf '%s\n' '#!/bin/sh' 'timeout 300 sh -c \"until [ -e /run/kerek-provision.lock ]; do sleep 0.1; done\"' \
+        'sleep 8' >slow/DEBIAN/postinst && chmod 755 slow/DEBIAN/postinst && \
     dpkg-deb --build slow >/dev/null && rm -r slow";
+
+const GO_AHEAD: Answer<'_> = Answer::Shown("Go ahead on ", "y");
+/// What is asked for.
+const PASSWORD: &str = "Password for sudo";
 
 #[test]
 fn a_user_with_a_password_gets_docker_beside_what_is_there() {
@@ -61,17 +67,22 @@ fn a_user_with_a_password_gets_docker_beside_what_is_there() {
     let refused = ground.provision(&["--force"]).exits(8);
     assert!(refused.stderr.contains("--ask-become-password"), "{refused}");
     ground.provision(&["--force", "--ask-become-password"]).exits(7);
-    let wrong = ground.provision_on_terminal(&["--ask-become-password"], &["y", "wrong"]).exits(8);
+    let wrong =
+        ground.provision_on_terminal(&["--ask-become-password"], &[GO_AHEAD, Answer::Hidden(PASSWORD, "wrong\n")]);
+    let wrong = wrong.exits(8);
     assert!(wrong.stdout.contains("sudo refuses"), "{wrong}");
     ground.assert_untouched(&before);
-    let declined = ground.provision_on_terminal(&["--ask-become-password"], &["n"]).exits(7);
+    let no = Answer::Shown("Go ahead on ", "n");
+    let declined = ground.provision_on_terminal(&["--ask-become-password"], &[no]).exits(7);
     assert!(declined.stdout.contains("not agreed to"), "{declined}");
     ground.assert_untouched(&before);
 
     // Somebody else is installing something.
-    let slow = "setsid dpkg -i /root/slow.deb >/dev/null 2>&1 </dev/null & sleep 1";
-    ground.host.run(&["sh", "-c", slow]).success();
-    let done = ground.provision_on_terminal(&["--force", "--ask-become-password"], &["deploy"]).success();
+    let slow = "setsid dpkg -i /root/slow.deb >/dev/null 2>&1 </dev/null & \
+        until pgrep --full '[s]low.postinst' >/dev/null; do sleep 0.1; done";
+    ground.host.run(&["timeout", "60", "sh", "-c", slow]).success();
+    let password = Answer::Hidden(PASSWORD, "deploy\n");
+    let done = ground.provision_on_terminal(&["--force", "--ask-become-password"], &[password]).success();
     assert!(done.stdout.contains("another package manager is at work"), "{done}");
     assert!(done.stdout.contains("3 changes, Docker"), "{done}");
     assert!(!done.stdout.contains("wrong"), "{done}");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::support::command::{self, Output};
 use crate::support::site::Site;
+use crate::support::terminal::{self, Answer};
 
 /// Files that change by themselves, as by a login. What an engine keeps is among them (containerd tidies up a while after
 /// it has started), but the folder it keeps that in is not.
@@ -48,22 +49,13 @@ impl Ground {
         command::run(self.command(options))
     }
 
-    /// The same on a terminal, where somebody types `answers`, one every few seconds.
+    /// The same on a terminal, where somebody answers.
     #[track_caller]
-    pub(crate) fn provision_on_terminal(&self, options: &[&str], answers: &[&str]) -> Output {
+    pub(crate) fn provision_on_terminal(&self, options: &[&str], answers: &[Answer<'_>]) -> Output {
         let provision = self.command(options);
         let words = [provision.get_program()].into_iter().chain(provision.get_args());
         let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let typed: Vec<_> = answers.iter().map(|answer| format!("sleep 3; echo '{answer}'; ")).collect();
-        let typed = typed.concat();
-        // The terminal stays as long as its keyboard, which goes when all is done.
-        let end = self.site.path("home/end");
-        let end = end.to_string_lossy();
-        let script = format!(
-            "({typed}until [ -e {end} ]; do sleep 0.1; done; rm {end}) |
-            script --quiet --return --command '{line}; code=$?; touch {end}; exit $code' /dev/null"
-        );
-        command::run(self.site.command("bash", &["-c", &script]))
+        terminal::run(self.site.command("script", &[]), &line, answers)
     }
 
     /// Brings the scripts to the host, into `/home/deploy/scripts`.

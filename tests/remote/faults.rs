@@ -9,9 +9,10 @@ use crate::support::command::{self, Output};
 use crate::support::hosts::{Host, Kind};
 use crate::support::site::Site;
 use crate::support::tcp_proxy::TcpProxy;
+use crate::support::terminal::{self, Answer};
 
-/// What may pass until a dead link has been noticed and everything is put down.
-const NOTICED: Duration = Duration::from_secs(17);
+/// What may pass until a dead link has been noticed, which takes 12 s, and everything is put down.
+const NOTICED: Duration = Duration::from_secs(30);
 
 /// The site's SSH configuration with one setting changed.
 fn config_with(site: &Site, name: &str, key: &str, value: &str) -> PathBuf {
@@ -94,12 +95,9 @@ fn a_key_can_be_accepted_on_a_terminal() {
     let config = config.to_string_lossy();
     let kerek = env!("CARGO_BIN_EXE_kerek");
     let line = format!("{kerek} --host {} deploy --progress plain -F {config}", site.address());
-    // The answer comes when the question is there.
-    let script = format!("(sleep 8; echo yes; sleep 30) | script --quiet --return --command '{line}' /dev/null");
-    let mut terminal = site.command("bash", &["-c", &script]);
-    terminal.env("VERSION", "1");
-    let output = command::run(terminal).success();
-    assert!(output.stdout.contains("continue connecting"), "{output}");
+    let mut script = site.command("script", &[]);
+    script.env("VERSION", "1");
+    let output = terminal::run(script, &line, &[Answer::Shown("continue connecting", "yes\n")]).success();
     assert!(known.exists(), "{output}");
     assert_eq!(site.running(), ["1"]);
     site.assert_tidy();

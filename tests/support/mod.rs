@@ -20,6 +20,7 @@
 //! - [`port`]: ports that nobody listens on.
 //! - [`image_archives`]: images made to measure, and a look into those that engines save.
 //! - [`link`]: a socket that leads to another one, counts, and breaks on demand.
+//! - [`terminal`]: somebody at a terminal.
 //! - [`http`]: what the programs of the harness (`programs/`) have in common.
 
 pub(crate) mod api;
@@ -43,3 +44,4 @@ pub(crate) mod registry;
 pub(crate) mod site;
 pub(crate) mod sweep;
 pub(crate) mod tcp_proxy;
+pub(crate) mod terminal;
