@@ -42,7 +42,7 @@ readonly folder=${KEREK_HOSTS:-$cache/hosts}
 readonly kinds=(fresh docker podman)
 readonly releases=(trixie bookworm noble)
 # What a host may take until it can be used.
-readonly patience_seconds=60
+readonly patience_seconds=180
 
 main() {
     local command=${1:-}
@@ -188,6 +188,8 @@ wait_for() {
     esac
     # A service is active once it says that it listens. Until the other one is, only root may log in.
     condition='systemctl is-active --quiet ssh && systemctl is-active --quiet systemd-user-sessions'
+    # As it starts, it makes a folder, which is not to be taken for the doing of whoever comes next.
+    condition+=' && systemctl is-active --quiet systemd-logind'
     if [[ $kind == docker ]]; then
         condition+=' && systemctl is-active --quiet docker'
     fi
