@@ -1,12 +1,12 @@
-//! Hosts that are not fit: refused within seconds, with what to do, and untouched.
+//! Hosts that are not fit: refused soon, with what to do, and untouched.
 
 use std::time::{Duration, Instant};
 
 use super::ground::Ground;
 use crate::support::command;
 
-/// What a refusal may take.
-const SOON: Duration = Duration::from_secs(5);
+/// What a refusal may take where much else goes on.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Asserts that a host is refused with some words.
 #[track_caller]
