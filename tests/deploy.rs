@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::command::{self, Output};
 use crate::support::prober::Prober;
+use crate::support::process::TIDY;
 use crate::support::project::{Container, Project};
 
 /// A service whose behaviour is set by variables, beside one that never changes.
@@ -517,6 +518,22 @@ fn killed_runs_are_repaired_by_the_next() {
     }
 }
 
+/// Left alone, the child would wait forever for somebody to write into a pipe.
+#[test]
+fn a_killed_run_leaves_no_child() {
+    let project = Project::new("childless", "services: {web: {image: kerek-test-app, env_file: [pipe]}}");
+    command::run(project.command("mkfifo", &["pipe"])).success();
+    let mut kerek = project.kerek_command(&["deploy"]).stderr(Stdio::null()).spawn().expect("should run kerek");
+    let begin = Instant::now();
+    while !running_in(&project).iter().any(|command| command.contains("compose") && command.contains(" config")) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it should run Compose: {:?}", running_in(&project));
+        thread::sleep(Duration::from_millis(20));
+    }
+    kerek.kill().expect("should kill kerek");
+    kerek.wait().expect("should wait for kerek");
+    assert_nothing_runs(&project);
+}
+
 #[test]
 fn wrong_input_is_named_with_a_way_out() {
     let project = Project::new("wrong", WEB);
@@ -703,18 +720,23 @@ fn signal_at(mut command: Command, text: &str, signal: &str) -> Output {
     Output::new(&name, status.code(), String::new(), output)
 }
 
-/// No child of kerek's is left: none has the project's name in its command line or its folder as its own.
+/// Command lines of the processes that have the project's folder as their own.
+fn running_in(project: &Project) -> Vec<String> {
+    let folder = project.path();
+    std::fs::read_dir("/proc")
+        .expect("should read /proc")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder))
+        .map(|process| std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
+        .collect()
+}
+
+/// No child of kerek's is left.
 #[track_caller]
 fn assert_nothing_runs(project: &Project) {
-    let folder = project.path();
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + TIDY;
     loop {
-        let left: Vec<_> = std::fs::read_dir("/proc")
-            .expect("should read /proc")
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder))
-            .map(|process| std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
-            .collect();
+        let left = running_in(project);
         if left.is_empty() {
             return;
         }

@@ -59,7 +59,7 @@ fn a_docker_host_answers_over_ssh() {
 
     host.load(&["busybox:1.37"]);
     assert_eq!(docker(&["run", "--rm", "--publish", "8080:80", "busybox:1.37", "echo", "ran"]), "ran\n");
-    host.assert_left_alone(Duration::from_secs(5));
+    host.assert_left_alone();
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn hosts_know_their_logins_and_what_those_leave_running() {
         ssh(&host, "true").success();
     }
     assert_eq!(host.logins(), 3);
-    host.assert_left_alone(Duration::from_secs(5));
+    host.assert_left_alone();
 
     // It goes on after its connection.
     ssh(&host, "setsid sleep 321 </dev/null >/dev/null 2>&1 &").success();
@@ -179,41 +179,38 @@ fn the_proxy_delays_a_login() {
         command::run(ssh).success();
         start.elapsed()
     };
-    login();
-    let near = login();
+    let near = least(4, login);
     proxy.change_both(|conditions| conditions.delay = Duration::from_millis(100));
     let far = login();
     // TCP, banners, key exchange, authentication and a session take at least six round trips.
     assert!(far > near.mul_f64(0.5) + Duration::from_millis(1200), "{near:?}, then {far:?}");
-    assert_eq!(proxy.connections(), 3);
-    assert_eq!(host.logins(), 3);
+    assert_eq!(proxy.connections(), 5);
+    assert_eq!(host.logins(), 5);
 }
 
 #[test]
 fn the_proxy_delays_each_way() {
     let (proxy, mut client) = echo();
-    let round_trip = |client: &mut TcpStream| {
+    let round_trip = |client: &mut TcpStream, bytes: &[u8]| {
         let start = Instant::now();
-        exchange(client, b"ping").expect("should answer");
+        exchange(client, bytes).expect("should answer");
         start.elapsed()
     };
-    round_trip(&mut client);
-    assert!(round_trip(&mut client) < Duration::from_millis(100));
+    assert!(least(10, || round_trip(&mut client, b"ping")) < Duration::from_millis(100));
     proxy.change(Direction::Up, |conditions| conditions.delay = Duration::from_millis(150));
-    let up = round_trip(&mut client);
+    let up = least(10, || round_trip(&mut client, b"ping"));
     proxy.change(Direction::Down, |conditions| conditions.delay = Duration::from_millis(150));
-    let both = round_trip(&mut client);
+    let both = least(10, || round_trip(&mut client, b"ping"));
     assert!((150..280).contains(&up.as_millis()), "{up:?}");
     assert!((300..480).contains(&both.as_millis()), "{both:?}");
 
     // A delay is no limit: what was sent together comes together.
-    let start = Instant::now();
-    exchange(&mut client, &BULK).expect("should answer");
-    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+    let bulk = least(10, || round_trip(&mut client, &BULK));
+    assert!(bulk < Duration::from_millis(700), "{bulk:?}");
     // A new connection needs a round trip before its first bytes are on their way.
     let start = Instant::now();
     let mut client = connect(&proxy);
-    round_trip(&mut client);
+    round_trip(&mut client, b"ping");
     assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
 }
 
@@ -221,15 +218,17 @@ fn the_proxy_delays_each_way() {
 fn the_proxy_limits_bandwidth() {
     let (proxy, mut client) = echo();
     proxy.change(Direction::Down, |conditions| conditions.bytes_per_second = Some(200_000));
-    let start = Instant::now();
-    exchange(&mut client, &BULK).expect("should answer");
-    let took = start.elapsed();
-    assert!((450..900).contains(&took.as_millis()), "{took:?}");
+    let mut take = || {
+        let start = Instant::now();
+        exchange(&mut client, &BULK).expect("should answer");
+        start.elapsed()
+    };
+    let limited = take();
+    assert!((450..3000).contains(&limited.as_millis()), "{limited:?}");
     proxy.change(Direction::Down, |conditions| conditions.bytes_per_second = None);
-    let start = Instant::now();
-    exchange(&mut client, &BULK).expect("should answer");
-    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
-    assert_eq!((proxy.passed(Direction::Up), proxy.passed(Direction::Down)), (200_000, 200_000));
+    let free = least(5, &mut take);
+    assert!(free < Duration::from_millis(400), "{free:?}");
+    assert_eq!((proxy.passed(Direction::Up), proxy.passed(Direction::Down)), (600_000, 600_000));
 }
 
 #[test]
@@ -283,6 +282,11 @@ fn the_proxy_cuts() {
     port::await_closed(address);
 }
 
+/// The least that something takes: what else the machine does only adds to that.
+fn least(times: usize, something: impl FnMut() -> Duration) -> Duration {
+    std::iter::repeat_with(something).take(times).min().expect("more than none")
+}
+
 /// Whether a connection has room for two sessions at the same time.
 fn opens_two_sessions(host: &Host) -> bool {
     let folder = TempDir::new().expect("should make a temporary directory");
@@ -310,7 +314,7 @@ fn greets_two_at_once(host: &Host) -> bool {
     let greeted = second.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-";
     // Until sshd has noticed that they are gone, they count.
     drop((first, second));
-    host.assert_left_alone(Duration::from_secs(10));
+    host.assert_left_alone();
     greeted
 }
 

@@ -1,7 +1,5 @@
 //! The SSH connection to the engine's host is cut, or says nothing any more, after every line of progress.
 
-use std::time::Duration;
-
 use super::shop::{self, Order, Shop};
 use crate::support::command;
 use crate::support::hosts::{Host, Kind};
@@ -11,8 +9,6 @@ use crate::support::tcp_proxy::TcpProxy;
 
 /// Cases that are tried by default.
 const SAMPLE: usize = 1;
-/// What leaving the host may take.
-const TIDY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
 enum Break {
@@ -63,7 +59,7 @@ fn go(lane: &mut Lane<'_>, order: Order, kinds: [Break; 2]) {
             proxy.change_both(|conditions| conditions.stalled = false);
             outcome
         });
-        host.assert_left_alone(TIDY);
+        host.assert_left_alone();
         verdict
     });
     lane.hear(shop.close());

@@ -16,6 +16,7 @@ use rustix::process::Pid;
 use crate::support::command::{self, Output};
 use crate::support::events::EventLog;
 use crate::support::prober::Prober;
+use crate::support::process::TIDY;
 use crate::support::project::{Container, Project, processes_with};
 use crate::support::sweep::{Asked, Verdict};
 
@@ -30,8 +31,6 @@ const BEFORE: f64 = 5.0;
 const AFTER: f64 = 11.0;
 /// How long a container may take to become healthy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long anything may outlive a run.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// In which order containers are replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -273,7 +272,7 @@ impl<'a> Shop<'a> {
             if files.is_empty() && processes.is_empty() {
                 return None;
             }
-            if begin.elapsed() > GRACE {
+            if begin.elapsed() > TIDY {
                 return Some(format!("left: {files:?}, {processes:?}"));
             }
             sleep(Duration::from_millis(20));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::command::{command, run};
+use crate::support::process::TIDY;
 
 /// A config that knows what no other does.
 pub(crate) const KNOWN: &str = "Host only\n  HostName known.example\n";
@@ -84,7 +85,7 @@ impl Place {
     /// Asserts that, soon enough, no folder and no process of kerek is left.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + TIDY;
         loop {
             let mut left: Vec<_> =
                 ["tmp", "run"].into_iter().flat_map(|name| entries(&self.path().join(name))).collect();

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::Once;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::command::{self, Output};
-use super::process::Process;
+use super::process::{Process, TIDY};
 
 /// A label of hosts with the process that has started them, see [`Process`].
 pub(crate) const PROCESS_LABEL: &str = "kerek.test.process";
@@ -174,15 +174,13 @@ impl Host {
         of_connections.collect()
     }
 
-    /// Asserts that no process of an SSH connection is left, or is within a time.
+    /// Asserts that no process of an SSH connection is left, or is within [`TIDY`].
     #[track_caller]
-    pub(crate) fn assert_left_alone(&self, within: Duration) {
-        const STEP: Duration = Duration::from_millis(100);
+    pub(crate) fn assert_left_alone(&self) {
+        let begin = Instant::now();
         let mut left = self.ssh_processes();
-        let mut waited = Duration::ZERO;
-        while !left.is_empty() && waited < within {
-            thread::sleep(STEP);
-            waited += STEP;
+        while !left.is_empty() && begin.elapsed() < TIDY {
+            thread::sleep(Duration::from_millis(100));
             left = self.ssh_processes();
         }
         assert!(left.is_empty(), "left on {}: {left:#?}", self.name);

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::process;
+use std::time::Duration;
+
+/// How long it may take until what ends is gone, on a machine with far too much to do. What stays does so for longer.
+pub(crate) const TIDY: Duration = Duration::from_secs(30);
 
 /// A process that can be told from later ones with the same number, and from those of other containers and machines that
 /// use the same engine.

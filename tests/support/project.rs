@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::api;
 use super::command::{self, Output};
-use super::process::Process;
+use super::process::{Process, TIDY};
 
 /// What the names of projects and of their folders begin with.
 const PREFIX: &str = "kerek-test-";
@@ -272,9 +272,9 @@ pub(crate) fn sweep() {
 }
 
 impl Project {
-    /// What was started for the project, kerek and whatever that has started, has ended, or does so within [`GRACE`].
+    /// What was started for the project, kerek and whatever that has started, has ended, or does so within [`TIDY`].
     fn assert_nothing_runs(&self) {
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + TIDY;
         loop {
             let processes = processes_with(&format!("HOME={}", self.home().display()));
             if processes.is_empty() {
@@ -294,9 +294,6 @@ pub(crate) fn processes_with(variable: &str) -> Vec<String> {
         .map(|process| String::from_utf8_lossy(&read(process.join("cmdline"))).replace('\0', " "))
         .collect()
 }
-
-/// How long a process may outlive the test.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A label of containers that are not the project's but go with it.
 pub(crate) const PROJECT_LABEL: &str = "kerek.test.project";

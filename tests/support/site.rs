@@ -14,12 +14,11 @@ use tempfile::TempDir;
 
 use super::command::{self, Output};
 use super::hosts::{Host, Kind};
+use super::process::TIDY;
 use super::project::processes_with;
 
 /// The image of the project's only service.
 const IMAGE: &str = "busybox:1.37";
-/// What leaving everything tidy may take.
-const TIDY: Duration = Duration::from_secs(5);
 
 /// A host, and a project for it.
 pub(crate) struct Site {
@@ -162,7 +161,7 @@ impl Site {
             left = self.left();
         }
         assert!(left.is_empty(), "left here: {left:#?}");
-        self.host.assert_left_alone(TIDY.saturating_sub(begin.elapsed()));
+        self.host.assert_left_alone();
     }
 
     /// Files and processes.
