@@ -1,6 +1,7 @@
 //! The engine client against the real engine that the environment selects (Docker; `DOCKER_HOST=unix://…` for podman).
 //!
-//! Each test has a project of its own, set up with the docker command and taken away however the test ends.
+//! Each test has a project of its own, set up with the docker command and taken away however the test ends. What a killed
+//! run has left goes as that of any other [`Project`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -20,7 +21,7 @@ use kerek::names::{ContainerId, NetworkName, ProjectName};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::support::project;
+use crate::support::project::{self, Project};
 
 const IMAGE: &str = "busybox:1.37";
 /// A command for a container that answers `wget`.
@@ -31,6 +32,8 @@ struct Sandbox {
     socket: PathBuf,
     api: Api,
     project: ProjectName,
+    /// Removes them.
+    _owner: Project,
 }
 
 impl Sandbox {
@@ -40,8 +43,8 @@ impl Sandbox {
         let api = Api::connect(&socket).await.expect("an engine");
         let image = api.image(IMAGE).await.expect("an answer");
         assert!(image.is_some(), "the image {IMAGE} is missing: run ./scripts/setup.sh first");
-        let project = ProjectName::new(format!("kerek-engine-{}-{name}", std::process::id()));
-        Self { socket, api, project }
+        let owner = Project::bare(&format!("engine-{name}"));
+        Self { socket, api, project: ProjectName::new(owner.name()), _owner: owner }
     }
 
     /// A name that no other test uses.
@@ -83,19 +86,6 @@ impl Sandbox {
         let attachment = Attachment { aliases: aliases.to_vec(), ..container.networks[network].clone() };
         self.api.disconnect(id, network).await.expect("disconnected");
         self.api.connect(id, network, &attachment).await.expect("connected");
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let filter = format!("label=com.docker.compose.project={}", self.project);
-        let list = |kind: &[&str]| docker(&[kind, &["--filter", &filter, "--quiet"]].concat());
-        for id in list(&["ps", "--all", "--no-trunc"]).lines() {
-            docker(&["rm", "--force", "--volumes", id]);
-        }
-        for id in list(&["network", "ls", "--no-trunc"]).lines() {
-            docker(&["network", "rm", id]);
-        }
     }
 }
 
@@ -206,12 +196,12 @@ async fn an_image_is_known_by_all_its_names() {
 #[tokio::test]
 async fn starting_stopping_and_removing_can_be_repeated() {
     let sandbox = Sandbox::new("repeat").await;
-    let id = sandbox.create("web", &[], "trap 'exit 7' TERM; sleep 60 & wait");
+    let id = sandbox.create("web", &[], "trap 'exit 7' TERM; echo ready; sleep 60 & wait");
     for _ in 0..2 {
         sandbox.api.start(&id).await.expect("started");
         assert_eq!(sandbox.inspect(&id).await.state, State::Running);
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("trap", async || sandbox.api.logs(&id, 1).await.expect("logs") == ["ready"]).await;
     for _ in 0..2 {
         sandbox.api.stop(&id, Some(Duration::from_secs(20))).await.expect("stopped");
         assert_eq!(sandbox.inspect(&id).await.state, State::Exited { code: 7, out_of_memory: false });

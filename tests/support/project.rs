@@ -60,9 +60,15 @@ impl Project {
     }
 
     fn empty(label: &str) -> Self {
+        build_app_image();
+        Self::bare(label)
+    }
+
+    /// A project without a file, for a test that makes containers by itself, with that project's label; but without the
+    /// image `kerek-test-app`.
+    pub(crate) fn bare(label: &str) -> Self {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(sweep);
-        build_app_image();
         let name = format!("{PREFIX}{label}-{:08x}", RandomState::new().hash_one(label) >> 32);
         let root = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("should make a temporary directory").keep();
         let project = Self { name, environment: BTreeMap::new(), root };
