@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::catch_unwind;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::support::load::{Config, Connections, Load, Method, Summary};
 use crate::support::port;
 use crate::support::prober::Prober;
 use crate::support::process::Process;
-use crate::support::project::{self, Project};
+use crate::support::project::{self, Container, Project};
 use crate::support::sweep::{Lane, Verdict, sweep};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nv1 a\n";
@@ -28,19 +28,20 @@ const POSTED: usize = 15;
 
 #[test]
 fn time_counts_from_when_a_request_was_due() {
-    let stall = Duration::from_millis(600);
-    let start = Instant::now();
+    let stall = Duration::from_millis(1200);
+    // Begins with the first connection.
+    let begin = Arc::new(OnceLock::new());
     let server = Server::start(move |mut peer| {
-        sleep(stall.saturating_sub(start.elapsed()));
+        sleep(stall.saturating_sub(begin.get_or_init(Instant::now).elapsed()));
         peer.answer_all(GOOD);
     });
-    let summary = server.load(Method::Get, Connections::New, Duration::from_secs(1));
+    let summary = server.load(Method::Get, Connections::New, Duration::from_millis(1500));
 
     assert_eq!(summary.failed, 0, "{summary}");
-    assert!((95..=150).contains(&summary.sent), "{summary}");
+    assert!((120..=225).contains(&summary.sent), "{summary}");
     // More than half of the requests fell into the stall, each later one into less of it.
-    assert!((50.0..500.0).contains(&summary.latency.p50), "{summary}");
-    assert!((500.0..1500.0).contains(&summary.latency.max), "{summary}");
+    assert!((50.0..1000.0).contains(&summary.latency.p50), "{summary}");
+    assert!((1000.0..3000.0).contains(&summary.latency.max), "{summary}");
 }
 
 #[test]
@@ -110,7 +111,12 @@ fn connections_are_made_or_kept_as_asked() {
         let summary = server.load(method, Connections::KeepAlive, Duration::from_millis(500));
         assert_eq!((summary.failed, summary.reconnects), (0, 0), "{summary}");
         assert_eq!(server.requests(), summary.sent, "{summary}");
-        assert!((2..=8).contains(&server.connections()), "{} connections, {summary}", server.connections());
+        // As many as there were open requests at a time, and that depends on the machine.
+        assert!(
+            (2..summary.sent / 2).contains(&server.connections()),
+            "{} connections, {summary}",
+            server.connections()
+        );
     }
 }
 
@@ -156,8 +162,8 @@ x-app: &app
   image: kerek-test-app
   healthcheck: &healthcheck
     test: [CMD, /app, healthcheck]
-    interval: 300ms
-    timeout: 1s
+    interval: 1s
+    timeout: 10s
     retries: 2
 services:
   good:
@@ -172,6 +178,7 @@ services:
   mute:
     <<: *app
     environment: {HEALTH: never}
+    healthcheck: {<<: *healthcheck, timeout: 1s}
   crash:
     <<: *app
     environment: {CRASH_AFTER_MS: 100, EXIT_CODE: 7}
@@ -191,16 +198,14 @@ services:
     project.compose(&["up", "--detach", "--wait", "good", "late"]).success();
     assert!(start.elapsed() > Duration::from_millis(1500));
     project.compose(&["up", "--detach", "bad", "mute", "crash", "done", "hungry", "wrong"]).success();
-    sleep(Duration::from_secs(5));
-
-    let containers = project.containers();
-    let found: Vec<_> = containers
-        .iter()
-        .map(|it| match it.state.as_str() {
-            "running" => (it.service.as_str(), it.health.clone().unwrap_or_default()),
-            state => (it.service.as_str(), format!("{state} {}", it.exit_code)),
-        })
-        .collect();
+    let found = || -> Vec<_> {
+        let containers = project.containers().into_iter();
+        let state = |it: Container| match it.state.as_str() {
+            "running" => (it.service, it.health.unwrap_or_default()),
+            state => (it.service, format!("{state} {}", it.exit_code)),
+        };
+        containers.map(state).collect()
+    };
     let expected = [
         ("bad", "unhealthy"),
         ("crash", "exited 7"),
@@ -211,18 +216,26 @@ services:
         ("mute", "unhealthy"),
         ("wrong", "exited 2"),
     ];
-    assert_eq!(found, expected.map(|(service, state)| (service, state.to_owned())));
+    let expected = expected.map(|(service, state)| (service.to_owned(), state.to_owned()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while found() != expected && Instant::now() < deadline {
+        sleep(Duration::from_millis(200));
+    }
+    assert_eq!(found(), expected);
 }
 
 #[test]
 fn apps_end_as_told() {
+    // What a request takes, in seconds, and the time until an app is killed.
+    const SLOW: f64 = 2.5;
+    const GRACE: f64 = 9.0;
     let project = Project::new(
         "end",
         r"
 x-app: &app
   image: kerek-test-app
   ports: [127.0.0.1::8080]
-  stop_grace_period: 3s
+  stop_grace_period: 9s
 services:
   graceful:
     <<: *app
@@ -236,25 +249,40 @@ services:
 ",
     );
     project.compose(&["up", "--detach", "--wait"]).success();
-    for (service, code, answered, least, most) in [
-        // Requests are due each second. The first is open for 0.7 s more when the app is asked to end.
-        ("graceful", 0, 1, 0.6, 2.0),
-        ("dies", 143, 0, 0.0, 2.0),
-        // The kill comes when the third has just been answered.
-        ("ignores", 137, 3, 3.0, 5.0),
-    ] {
-        let url = format!("http://{}/slow?ms=1200", project.published(service, 8080));
-        let url = url.parse().expect("should be a URL");
-        let load = Load::start(Config::new(url, Connections::New, 1.0));
-        sleep(Duration::from_millis(500));
-        let start = Instant::now();
+    let events = EventLog::start(&project);
+    let services = ["graceful", "dies", "ignores"];
+    let summaries = services.map(|service| {
+        let url = format!("http://{}/slow?ms={}", project.published(service, 8080), SLOW * 1000.0);
+        let load = Load::start(Config::new(url.parse().expect("should be a URL"), Connections::New, 1.0));
+        // Two requests or three are open from now on.
+        sleep(Duration::from_millis(2500));
         project.compose(&["stop", service]).success();
-        let took = start.elapsed().as_secs_f64();
-        let summary = load.stop();
-
-        assert_eq!(project.service(service)[0].exit_code, code, "{service}");
-        assert_eq!(summary.versions.get("v1").map_or(0, |seen| seen.count), answered, "{service}: {summary}");
-        assert!((least..most).contains(&took), "{service} took {took} s to end");
+        load.stop()
+    });
+    let codes = services.map(|service| project.service(service)[0].exit_code);
+    assert_eq!(codes, [0, 143, 137]);
+    let happened = events.end(&project);
+    for (service, summary) in services.iter().zip(&summaries) {
+        let at = |action: &str| {
+            let event = happened.iter().find(|it| it.what.starts_with(action) && it.what.contains(service));
+            event.unwrap_or_else(|| panic!("no {action} of {service}: {happened:#?}")).at - summary.began
+        };
+        let (told, ended) = (at("container kill "), at("container die "));
+        let context = format!("{service}, told to end at {told:.1} s, ended at {ended:.1} s: {summary}");
+        // What is due at about that time may be on either side of it.
+        let margin = 0.5 + summary.lag / 1000.0;
+        let answered = summary.versions.get("v1").map_or(f64::NEG_INFINITY, |seen| seen.last);
+        let lost = summary.failures.first().map(|failure| failure.at).expect("it is away in the end");
+        match *service {
+            // What is open is answered, and nothing else.
+            "graceful" => assert!(answered < told + margin && lost > told - margin, "{context}"),
+            "dies" => assert!(answered < told - SLOW + margin, "{context}"),
+            // It goes on until the kill, which comes in time.
+            _ => {
+                assert!(answered > told + margin && lost > ended - SLOW - margin, "{context}");
+                assert!(ended - told >= GRACE - 0.1, "{context}");
+            }
+        }
     }
 }
 
