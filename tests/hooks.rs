@@ -27,14 +27,14 @@ services:
       - |
         echo main-$$VERSION >>/log
         trap 'echo term-'$$VERSION' >>/log; exit 0' TERM
-        sleep 1
+        ${BOOT:-sleep 1}
         echo ready-$$VERSION >>/log
         touch /tmp/ready
         while :; do sleep 0.1; done
     healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 5s, start_interval: 100ms, start_period: 10s}
     volumes: ["./log:/log"]
     post_start:
-      - command: [sh, -c, "${POST:-sleep 0.2; echo post-$$VERSION-$$PRICE-$$(id -u):$$(id -g)-$$(pwd) >>/log}"]
+      - command: [sh, -c, "${POST:-echo post-$$VERSION-$$PRICE-$$(id -u):$$(id -g)-$$(pwd) >>/log}"]
         user: "1000:1001"
         working_dir: /etc
         environment: {PRICE: 5$$}
@@ -66,6 +66,11 @@ fn log(project: &Project) -> Vec<String> {
 fn hooks_run_after_the_start_and_before_the_stop() {
     for order in ORDERS {
         let mut project = telling("hooks", order);
+        // The process and the hook wait for each other's lines: whoever is not there yet would come too late otherwise.
+        let until = |line: &str| format!("until grep -q {line}-$VERSION /log; do sleep 0.1; done");
+        let told = "echo post-$VERSION-$PRICE-$(id -u):$(id -g)-$(pwd) >>/log";
+        project.set("BOOT", &until("post"));
+        project.set("POST", &format!("{}; {told}", until("main")));
         project.kerek(&["deploy"]).success();
         assert_eq!(log(&project), ["main-v0", "post-v0-5$-1000:1001-/etc", "ready-v0"], "{order}");
 

@@ -48,7 +48,7 @@ fn of_several_at_once_one_works_and_the_others_name_it() {
 fn who_waits_comes_next() {
     let mut project = Project::new("lock-wait", WEB);
     project.kerek(&["deploy"]).success();
-    project.set("BOOT_MS", "2000");
+    project.set("BOOT_MS", "10000");
     let first = at_work(&project);
     project.set("VERSION", "v1");
     let second = project.kerek(&["deploy", "--lock-wait", "1m"]).success();
@@ -68,16 +68,16 @@ fn who_waits_comes_next() {
 fn nobody_waits_for_one_that_was_killed() {
     let mut project = Project::new("lock-killed", WEB);
     project.kerek(&["deploy"]).success();
-    project.set("BOOT_MS", "3000");
+    project.set("BOOT_MS", "10000");
     let mut first = at_work(&project);
     first.child.kill().expect("should kill");
     first.child.wait().expect("should end");
     assert_ne!(notes(&project), "", "it could not clear up");
     project.set("BOOT_MS", "0");
-    let begin = Instant::now();
     let output = project.kerek(&["deploy"]).success();
-    assert!(output.stderr.contains("taking over the lock"), "{output}");
-    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    let taken: Vec<_> = output.stderr.lines().filter(|line| line.contains("taking over the lock")).collect();
+    // Not for its silence, which would have been waited for.
+    assert!(matches!(taken.as_slice(), [line] if line.contains("whose process is gone")), "{output}");
     assert_eq!(notes(&project), "");
 }
 

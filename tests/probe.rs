@@ -16,7 +16,7 @@ services:
     image: kerek-test-app
     environment: {VERSION: "${VERSION:-1}", SICK_AFTER_MS: "${SICK_AFTER_MS:-}"}
     deploy: {replicas: 2, update_config: {order: start-first}}
-    x-kerek: {drain: 3s}
+    x-kerek: {drain: 7s}
     healthcheck: {test: [CMD, /app, healthcheck], interval: 60s, start_period: 20s, start_interval: 200ms}
   proxy:
     image: nginx:stable-alpine
@@ -94,7 +94,8 @@ fn failures_are_told_or_count_as_those_of_a_replica() {
 
     // The first replica of the new version is to blame, and all that is replaced.
     project.set("VERSION", "3");
-    project.set("SICK_AFTER_MS", "1500");
+    // Later than it is found healthy, earlier than the one that it replaces goes.
+    project.set("SICK_AFTER_MS", "5000");
     let output = project.kerek(&deploy).exits(4);
     let lines = json_lines::parse(&output.stderr);
     let failed: Vec<_> = lines.iter().filter(|line| line["step"] == "failed").collect();

@@ -17,9 +17,9 @@ services:
     healthcheck: {test: [CMD, /app, healthcheck], interval: 2s, start_period: 20s, start_interval: 200ms}
 "#;
 
-/// Whether two numbers differ by at most one per cent.
-fn agree(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 0.01 * one.max(other)
+/// Whether two numbers differ by at most one per cent, and what chance may do.
+fn agree(one: f64, other: f64, chance: f64) -> bool {
+    (one - other).abs() <= 0.01 * one.max(other) + chance
 }
 
 #[test]
@@ -43,12 +43,13 @@ fn numbers_agree_with_those_of_an_independent_load() {
     #[expect(clippy::cast_precision_loss, reason = "few")]
     let seen = load.failed as f64;
     assert!(seen > rate, "the service was away for more than a second: {load}");
-    assert!(agree(failed, seen), "{failed} and {seen} failed: {probed}");
+    // A few requests fall on either side of the moment when it goes or comes back.
+    assert!(agree(failed, seen, 4.0), "{failed} and {seen} failed: {probed}");
     for phase in phases {
-        assert!(agree(number(&phase["p50_ms"]), load.latency.p50), "{load}{probed}");
+        assert!(agree(number(&phase["p50_ms"]), load.latency.p50, 20.0), "{load}{probed}");
     }
     assert_eq!(phases[0]["failed"], 0);
     assert_eq!(phases[2]["failed"], 0);
     let away = seen / rate * 1000.0;
-    assert!(agree(number(&phases[1]["outage_ms"]), away), "{away} ms: {probed}");
+    assert!(agree(number(&phases[1]["outage_ms"]), away, 100.0), "{away} ms: {probed}");
 }
