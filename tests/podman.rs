@@ -367,7 +367,7 @@ fn the_socket_is_found_where_podman_has_it() {
         kerek.env_remove("DOCKER_HOST").env("CONTAINER_HOST", project.address());
         crate::support::command::run(kerek)
     };
-    by_variable(&["deploy", "--container-engine", "podman"]).success();
+    PodmanProject::repeated(|| by_variable(&["deploy", "--container-engine", "podman"])).success();
     let containers = project.containers();
     assert_eq!(containers.len(), 1, "{containers:#?}");
 

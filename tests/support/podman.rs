@@ -47,12 +47,22 @@ impl PodmanProject {
         Self { project, podman }
     }
 
-    /// As [`Project::kerek`]. While another engine's interfaces come and go, Podman may fail to make a network; then,
-    /// nothing has changed, and the command is run again.
+    /// As [`Project::kerek`], but see [`PodmanProject::repeated`].
     pub(crate) fn kerek(&self, arguments: &[&str]) -> Output {
-        let output = self.project.kerek(arguments);
+        Self::repeated(|| self.project.kerek(arguments))
+    }
+
+    /// As [`Project::compose`], but see [`PodmanProject::repeated`].
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Output {
+        Self::repeated(|| self.project.compose(arguments))
+    }
+
+    /// Runs what may make a network. While another engine's interfaces come and go, Podman may fail to do so; then,
+    /// nothing has changed, and it is run again, once.
+    pub(crate) fn repeated(run: impl Fn() -> Output) -> Output {
+        let output = run();
         if output.code == Some(1) && output.stderr.contains("no such network interface") {
-            return self.project.kerek(arguments);
+            return run();
         }
         output
     }
