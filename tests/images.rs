@@ -235,11 +235,20 @@ fn a_link_that_hangs_is_given_up() {
                 // Each its own: containerd lets the same content in but once at a time.
                 let image = Recipe::new(&format!("kerek-test/web:{number}"), &[&layer(number, LARGE)]);
                 make(source, &image);
-                let link = Link::to(&destination.socket(), Fault::StallAt(LARGE as u64 * number / 11));
-                let begin = Instant::now();
-                let output = kerek(source, &["-H", &link.host(), "transfer-images", &image.name], "").exits(3);
+                let at = LARGE as u64 * number / 11;
+                let link = Link::to(&destination.socket(), Fault::StallAt(at));
+                let (output, took) = std::thread::scope(|scope| {
+                    let transfer = || kerek(source, &["-H", &link.host(), "transfer-images", &image.name], "");
+                    let transfer = scope.spawn(transfer);
+                    while link.sent() < at && !transfer.is_finished() {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    let begin = Instant::now();
+                    (transfer.join().expect("should end"), begin.elapsed())
+                });
+                let output = output.exits(3);
                 assert!(output.stderr.contains("no sign of life"), "{output}");
-                assert!(begin.elapsed() < Duration::from_secs(25), "{:?}: {output}", begin.elapsed());
+                assert!(took < Duration::from_secs(25), "{took:?} after it hung: {output}");
             });
         }
     });
