@@ -635,7 +635,9 @@ async fn files_go_into_a_container_and_come_out() {
     docker(&["exec", id.as_str(), "sh", "-c", "echo third >/a/deep/file"]);
     let found = read("/a/deep/file", 100).await.expect("a file");
     assert_eq!(found.content, Some(Content(b"third\n".to_vec())));
-    assert!(found.modified > started);
+    assert!(found.modified > started && found.modified <= found.now);
+    let ahead = found.now.duration_since(SystemTime::now()).unwrap_or_default();
+    assert!(ahead <= Duration::from_secs(1), "{ahead:?}");
 
     let absent = ContainerId::new("0".repeat(64));
     assert_eq!(sandbox.api.read_file(&absent, "/x", 1).await.expect("an answer"), None);

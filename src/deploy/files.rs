@@ -83,7 +83,6 @@ pub(super) async fn changes<E: Engine>(
     considered: &BTreeSet<ServiceName>,
     containers: &[Container],
 ) -> engine::Result<Changes> {
-    let now = SystemTime::now();
     let comparable = containers
         .iter()
         .filter(|container| !container.one_off && considered.contains(&container.service))
@@ -99,7 +98,7 @@ pub(super) async fn changes<E: Engine>(
             let Some(found) = look(engine, &container.id, &path, limit).await? else { return Ok(None) };
             let changed = match wanted {
                 Some(wanted) => is_as_copied(&found) && found.content.is_some_and(|content| content != wanted),
-                None => container.started.is_some_and(|started| found.modified > started) && found.modified <= now,
+                None => container.started.is_some_and(|started| is_written_since(&found, started)),
             };
             engine::Result::Ok(changed.then_some((&container.id, path)))
         })
@@ -122,10 +121,38 @@ async fn look<E: Engine>(engine: &E, id: &ContainerId, path: &str, limit: usize)
     }
 }
 
+/// Whether a file was written to since a container started. All these times are of the engine's clock, as that of this
+/// machine may be ahead or behind. One from the future, as archives and builds may leave it, would be newer than every
+/// container to come, and replace them with each deploy.
+fn is_written_since(found: &Found, started: SystemTime) -> bool {
+    found.modified > started && found.modified <= found.now
+}
+
 /// Whether a file is the one that was copied into the container. If the container has written to it since (entrypoints
 /// do fill in templates in place), the difference is its own doing, and would be there again after every update. Copied
 /// files have times of whole seconds; those of files that are written to practically never are.
 fn is_as_copied(found: &Found) -> bool {
     let time = found.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     time.subsec_nanos() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_as_changed_between_the_start_and_now_by_the_engines_clock() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        // Years behind and ahead of this machine's.
+        let ahead = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs() * 2;
+        for clock in [1_000, ahead] {
+            let found = |modified| Found { modified: at(modified), now: at(clock), content: None };
+            let started = at(clock - 100);
+            assert!(is_written_since(&found(clock - 1), started));
+            assert!(is_written_since(&found(clock), started));
+            assert!(!is_written_since(&found(clock - 101), started), "it was there before");
+            assert!(!is_written_since(&found(clock - 100), started), "it may have been read");
+            assert!(!is_written_since(&found(clock + 1), started), "it would never settle");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, LocalBoxStream};
@@ -347,6 +347,7 @@ impl Engine for Fake {
     async fn read_file(&self, id: &ContainerId, path: &str, limit: usize) -> Result<Option<Found>> {
         self.read(format!("read {path} in {id}"), |world| {
             let mut found = world.records().get(id)?.files.get(path)?.clone();
+            found.now = SystemTime::UNIX_EPOCH + world.now();
             found.content = found.content.filter(|content| content.0.len() <= limit);
             Some(found)
         })

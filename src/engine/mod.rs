@@ -371,6 +371,8 @@ pub struct File {
 pub struct Found {
     /// When it was last written to, by the engine's clock.
     pub modified: SystemTime,
+    /// What that clock said when this was found, or up to a second more, as engines tell whole seconds.
+    pub now: SystemTime,
     /// What it holds, unless it is too much or it is no regular file.
     pub content: Option<Content>,
 }

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -416,6 +418,33 @@ async fn knows_where_nothing_is_measured() {
         let script = Script::always(answer);
         let api = script.connect().await.expect("a connection");
         assert_eq!(api.received(&id()).await.expect("an answer"), expected);
+    }
+}
+
+/// With the time of the answer, so that no other request is needed to compare the two.
+#[tokio::test]
+async fn tells_when_a_file_was_written_to_and_what_the_clock_says() {
+    let stat = r#"{"name":"f","size":6,"mode":420,"mtime":"2001-09-09T01:46:39.5Z","linkTarget":""}"#;
+    let answer = |date: &str| {
+        let stat = STANDARD.encode(stat);
+        format!("HTTP/1.1 200 OK\r\n{date}Connection: close\r\nX-Docker-Container-Path-Stat: {stat}\r\n\r\n")
+    };
+    let second = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let found = async |date: &str| {
+        let script = Script::always(answer(date));
+        let api = script.connect().await.expect("a connection");
+        script.requests();
+        let found = api.read_file(&id(), "/f", 0).await.expect("an answer").expect("a file");
+        assert_eq!(script.requests().len(), 1);
+        found
+    };
+    let told = found("Date: Sun, 09 Sep 2001 01:46:39 GMT\r\n").await;
+    assert_eq!(told.modified, second(999_999_999) + Duration::from_millis(500));
+    assert_eq!(told.now, second(1_000_000_000), "the end of the second that it tells");
+    for untold in ["", "Date: yesterday\r\n"] {
+        let now = found(untold).await.now;
+        let off = SystemTime::now().duration_since(now).expect("not from the future");
+        assert!(off < Duration::from_secs(60), "{off:?}");
     }
 }
 

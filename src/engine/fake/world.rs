@@ -308,7 +308,7 @@ impl Record {
     pub(crate) fn write(&mut self, file: &File, now: Duration) {
         // Archives tell times in whole seconds.
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        self.files.insert(file.path.clone(), Found { modified, content: Some(file.content.clone()) });
+        self.files.insert(file.path.clone(), Found { modified, now: modified, content: Some(file.content.clone()) });
     }
 
     /// Whether it holds a file as it was put there.
@@ -320,7 +320,7 @@ impl Record {
     pub(crate) fn rewrite(&mut self, now: Duration) {
         for found in self.files.values_mut().filter(|_| self.rewrites) {
             let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs()) + Duration::from_micros(1);
-            *found = Found { modified, content: Some(Content(b"filled in".to_vec())) };
+            *found = Found { modified, now: modified, content: Some(Content(b"filled in".to_vec())) };
         }
     }
 
