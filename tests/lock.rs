@@ -1,9 +1,12 @@
 //! Several deploys of one project at once, on a real engine: one of them works, the others name it, and nobody has to
 //! clear up after one that was killed.
 
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::command::Output;
 use crate::support::project::Project;
@@ -96,12 +99,89 @@ fn one_whose_lock_is_gone_stops() {
     assert!(removed.stdout.contains("not locked any more"), "{removed}");
     let output = first.wait();
     assert_eq!(output.code, Some(6), "{output}");
-    assert!(output.stderr.contains("was removed"), "{output}");
+    // It may have looked in the very middle of that.
+    let by = ["was removed", "`kerek unlock`"];
+    assert!(by.iter().any(|by| output.stderr.contains(by)), "{output}");
     let web = project.service("web");
     assert!(web.iter().any(|container| container.id == before[0].id && container.state == "running"), "{web:#?}");
     assert_eq!(notes(&project), "");
     let output = project.kerek(&["unlock", project.name()]).success();
     assert!(output.stdout.contains("is not locked"), "{output}");
+}
+
+/// Whoever comes meanwhile cannot tell it from one that is gone.
+#[test]
+fn one_that_was_stopped_changes_nothing_more() {
+    let mut project = Project::new("lock-stopped", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("BOOT_MS", "3000");
+    let first = at_work(&project);
+    let process = Pid::from_child(&first.child);
+    kill_process(process, Signal::STOP).expect("should stop");
+    project.set("BOOT_MS", "0");
+    project.set("VERSION", "v1");
+    let second = project.kerek(&["deploy", "--lock-wait", "1m"]);
+    let containers = || {
+        let all = project.containers().into_iter();
+        all.map(|container| (container.id, container.name, container.state)).collect::<Vec<_>>()
+    };
+    let before = containers();
+    kill_process(process, Signal::CONT).expect("should go on");
+    let output = first.wait();
+    let second = second.success();
+    assert!(second.stderr.contains("no sign of life"), "{second}");
+    assert_eq!(output.code, Some(6), "{output}");
+    assert!(output.stderr.contains("the lock of") && output.stderr.contains("was removed"), "{output}");
+    assert_eq!(containers(), before);
+    assert_eq!(project.service("web")[0].variable("VERSION"), "v1");
+    assert_eq!(notes(&project), "");
+}
+
+#[test]
+fn a_lock_that_changes_hands_during_the_question_stays() {
+    let project = Project::new("lock-hands", WEB);
+    let lock = format!("kerek-lock-{}", project.name());
+    let hold = |who: &str| {
+        let label = format!("kerek.lock={}", project.name());
+        let [nonce, who] = [("nonce", who), ("who", who)].map(|(key, value)| format!("kerek.lock.{key}={value}"));
+        let labels = ["--label", &label, "--label", &nonce, "--label", &who];
+        project.docker(&[&["volume", "create"], &labels[..], &[&lock]].concat()).success();
+    };
+    hold("alice");
+    let kerek = project.kerek_command(&["unlock", project.name()]);
+    let words = [kerek.get_program()].into_iter().chain(kerek.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    terminal.envs(kerek.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("should run");
+    let mut keyboard = terminal.stdin.take().expect("a keyboard");
+    let mut screen = terminal.stdout.take().expect("a screen");
+    let mut shown = String::new();
+    let mut until_asked = |answer: &[u8]| {
+        let from = shown.len();
+        let mut bytes = [0; 4096];
+        while !shown[from..].contains("Remove the lock?") {
+            let length = screen.read(&mut bytes).expect("should show something");
+            assert_ne!(length, 0, "it should ask: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+        if shown.contains("bob") {
+            assert!(shown[from..].contains("changed hands") && shown[from..].contains("locked by bob"), "{shown}");
+        } else {
+            assert!(shown.contains("locked by alice"), "{shown}");
+            project.docker(&["volume", "rm", &lock]).success();
+            hold("bob");
+        }
+        keyboard.write_all(answer).expect("should type");
+    };
+    until_asked(b"y");
+    until_asked(b"n");
+    assert_eq!(terminal.wait().expect("should end").code(), Some(7));
+    let held = project.kerek(&["unlock", "--dry-run", project.name()]).success();
+    assert!(held.stdout.contains("locked by bob"), "{held}");
+    project.kerek(&["unlock", "--force", project.name()]).success();
+    assert_eq!(notes(&project), "");
 }
 
 /// A deploy that has got the lock and will work for a while.

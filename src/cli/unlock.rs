@@ -10,7 +10,8 @@ Remove the lock of a project.
 
 Kerek takes over the lock of a run that has died by itself, at once on the same machine and after some 20 seconds from \
 another one. This is for the rare rest, and for those who do not want to wait. A run that is still at work stops in the \
-middle of things when its lock is removed.";
+middle of things when its lock is removed. Should the lock change hands meanwhile, it stays, and the question is asked \
+again; with --force, unlock then fails.";
 
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("kerek unlock shop", "Show who holds the lock of the project `shop`, and remove it after a yes"),

@@ -1,12 +1,13 @@
-//! `kerek unlock`: removes the lock of a project after showing whose it is.
+//! `kerek unlock`: removes the lock of a project after showing whose it is, and no other.
 
 use anyhow::{Context, anyhow};
 
 use super::{heeding_signals, selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{GlobalOptions, UnlockOptions};
-use crate::deploy::lock;
+use crate::deploy::lock::{self, Owner};
 use crate::engine::access::Access;
+use crate::engine::api::Api;
 use crate::engine::patient::Patient;
 use crate::error::{Failure, Kind};
 use crate::names::ProjectName;
@@ -21,26 +22,57 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
         let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
         let (api, link) = access.connect(&cancel).await?;
         let engine = Patient::new(api).until(link.lost().clone());
-        let result = async {
-            let Some(holder) = lock::holder(&engine, &project).await? else {
-                // Parts of a lock may be left all the same.
-                if !global.dry_run {
-                    lock::remove(&engine, &project).await?;
-                }
-                return say(&format!("{} is not locked.", options.project));
-            };
-            let held = format!("{} is locked by {}.", options.project, holder.phrase());
-            if global.dry_run {
-                return say(&held);
-            }
-            console::err(&format!("{held}\n"));
-            agree(global, options).await?;
-            lock::remove(&engine, &project).await?;
-            say(&format!("{} is not locked any more.", options.project))
-        };
+        let result = unlock(global, options, &engine, &project);
         link.end(result.await).await
     };
     heeding_signals(&cancel, work, |cancel| Failure::new(cancel.kind(), anyhow!("stopped at once"))).await
+}
+
+async fn unlock(
+    global: &GlobalOptions,
+    options: &UnlockOptions,
+    engine: &Patient<Api>,
+    project: &ProjectName,
+) -> Result<(), Failure> {
+    let mut agreed_before = false;
+    loop {
+        let holders = lock::holders(engine, project).await?;
+        if holders.is_empty() {
+            // Parts of a lock may be left all the same.
+            if !global.dry_run {
+                lock::clear_up(engine, project).await?;
+            }
+            return say(&format!("{project} is not locked."));
+        }
+        let held = words(project, &holders);
+        if global.dry_run {
+            return say(&held);
+        }
+        // Whoever has taken the lock over while the question was asked is another matter.
+        if agreed_before && options.force {
+            let hint = format!("If that run is to be stopped, too: {}", by_force(global, options));
+            return Err(Failure::new(Kind::Unconfirmed, anyhow!("the lock has changed hands: {held}")).hint(hint));
+        }
+        if agreed_before {
+            console::err("The lock has changed hands, and was not removed.\n");
+        }
+        console::err(&format!("{held}\n"));
+        agree(global, options).await?;
+        if lock::remove(engine, project, &holders).await? {
+            return say(&format!("{project} is not locked any more."));
+        }
+        agreed_before = true;
+    }
+}
+
+/// Who has to do with a lock that is held.
+fn words(project: &ProjectName, holders: &[Owner]) -> String {
+    let phrases: Vec<_> = holders.iter().map(Owner::phrase).collect();
+    format!("{project} is locked by {}.", phrases.join(", to be replaced by "))
+}
+
+fn by_force(global: &GlobalOptions, options: &UnlockOptions) -> String {
+    suggestion(global, &options.engine, None).on_engine("unlock", &["--force", &options.project])
 }
 
 async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {
@@ -48,8 +80,7 @@ async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Fa
         return Ok(());
     }
     let refused = |why: &str| {
-        let command = suggestion(global, &options.engine, None).on_engine("unlock", &["--force", &options.project]);
-        let hint = format!("The lock is still there. Remove it without a question: {command}");
+        let hint = format!("The lock is still there. Remove it without a question: {}", by_force(global, options));
         Failure::new(Kind::Unconfirmed, anyhow!("{why}")).hint(hint)
     };
     if !ask::is_possible() {

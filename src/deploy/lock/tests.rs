@@ -129,6 +129,10 @@ async fn acquire<'a>(
     Lock::acquire(notes, name, elsewhere(), terms(wait, &Cancel::new())).await
 }
 
+async fn holder(notes: &Slow, name: &ProjectName) -> engine::Result<Option<Owner>> {
+    Ok(holders(notes, name).await?.into_iter().next())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lock_is_given_back_without_a_trace() {
     let (board, name) = (Rc::new(Board::default()), project());
@@ -298,11 +302,12 @@ async fn waiting_can_be_interrupted() {
 async fn a_lock_can_be_removed_by_hand() {
     let (board, name) = (Rc::new(Board::default()), project());
     let notes = Slow::new(&board, &[1]);
-    assert_eq!(remove(&notes, &name).await.expect("nothing to remove"), None);
+    assert!(holders(&notes, &name).await.expect("a board").is_empty());
     let lock = acquire(&notes, &name, None).await.expect("a free lock");
     assert_eq!(lock.during(sleep(BEAT * 3)).await, Ok(()));
-    assert_eq!(holder(&notes, &name).await.expect("a holder"), Some(lock.owner.clone()));
-    assert_eq!(remove(&notes, &name).await.expect("a lock"), Some(lock.owner.clone()));
+    let seen = holders(&notes, &name).await.expect("a holder");
+    assert_eq!(seen, [lock.owner.clone()]);
+    assert!(remove(&notes, &name, &seen).await.expect("a board"));
     assert_eq!(*board.notes(), BTreeMap::new());
     assert_eq!(lock.during(sleep(BEAT * 2)).await, Err(None));
     lock.release().await;
@@ -322,6 +327,150 @@ async fn one_that_was_stopped_for_a_while_takes_nothing_away() {
     assert_eq!(*board.notes(), BTreeMap::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_other_lock_is_removed_than_the_one_that_was_seen() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    drop(acquire(&notes, &name, None).await.expect("a free lock"));
+    let seen = holders(&notes, &name).await.expect("a holder");
+    let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+    assert!(!remove(&notes, &name, &seen).await.expect("a board"));
+    assert_eq!(next.during(sleep(BEAT * 3)).await, Ok(()), "it is still at work");
+    // What is left of a lock is not what somebody has by now.
+    clear_up(&notes, &name).await.expect("a board");
+    assert_eq!(next.during(sleep(BEAT * 3)).await, Ok(()));
+    next.release().await;
+    assert!(!remove(&notes, &name, &seen).await.expect("a board"), "it was given back");
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+/// Whether it is still at that, nobody knows: so it is shown, too.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_somebody_is_replacing_is_only_removed_from_both() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let silent = acquire(&notes, &name, None).await.expect("a free lock");
+    let seen = holders(&notes, &name).await.expect("a holder");
+    let taker = Lock::of(&notes, &name, elsewhere());
+    let claimed = taker.claim(&silent.owner, |_| false).await.expect("a board");
+    assert!(claimed.is_some());
+    assert!(!remove(&notes, &name, &seen).await.expect("a board"));
+    assert_eq!(board.notes().len(), 2);
+    let seen = holders(&notes, &name).await.expect("a holder");
+    assert_eq!(seen, [silent.owner.clone(), taker.owner.clone()]);
+    assert!(remove(&notes, &name, &seen).await.expect("a board"));
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_lock_is_cleared_up() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let gone = acquire(&notes, &name, None).await.expect("a free lock");
+    notes.post("kerek-lock-shop.beat.gone.1", &gone.text()).await.expect("a board");
+    gone.claim(&elsewhere(), |_| false).await.expect("a board");
+    notes.tear_off("kerek-lock-shop").await.expect("a board");
+    clear_up(&notes, &name).await.expect("a board");
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+/// Holds a future back from one moment to another, as a signal does a process.
+async fn paused<T>(from: Duration, length: Duration, future: impl Future<Output = T>) -> T {
+    let (mut future, begin) = (pin!(future), Instant::now());
+    let mut end = pin!(sleep(from + length));
+    poll_fn(|context| {
+        let is_paused = begin.elapsed() >= from && end.as_mut().poll(context).is_pending();
+        if is_paused { Poll::Pending } else { future.as_mut().poll(context) }
+    })
+    .await
+}
+
+/// Does one step after another, each of which finds the lock to be its own.
+async fn steps(board: &Board, owner: &Owner, length: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < length {
+        let is_ours = board.notes().get("kerek-lock-shop").is_some_and(|text| is_of(text, owner));
+        assert!(is_ours, "a step beside another run, after {:?}", begin.elapsed());
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_stopped_for_a_while_does_not_go_on_beside_another() {
+    for stops in [2_000, 5_000, 5_001, 5_002, 7_000] {
+        let (board, name) = (Rc::new(Board::default()), project());
+        let notes = Slow::new(&board, &[1]);
+        let stopped = acquire(&notes, &name, None).await.expect("a free lock");
+        let work = stopped.during(steps(&board, &stopped.owner, Duration::from_secs(120)));
+        let work = paused(Duration::from_millis(stops), Duration::from_secs(40), work);
+        let other = async {
+            sleep(Duration::from_secs(10)).await;
+            let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+            assert_eq!(next.during(steps(&board, &next.owner, Duration::from_secs(60))).await, Ok(()));
+            next.release().await;
+            next.owner.nonce
+        };
+        let (outcome, nonce) = tokio::join!(work, other);
+        assert_eq!(outcome.expect_err("it is noticed").expect("there is a holder").nonce, nonce, "{stops}");
+    }
+}
+
+/// The machine was suspended, and only the wall clock has gone on.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_only_the_wall_clock_tells_of_is_noticed() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let suspended = acquire(&notes, &name, None).await.expect("a free lock");
+    let sign = suspended.sign.get().expect("it has the lock");
+    suspended.sign.set(Some(Moment { wall: sign.wall - SILENCE, ..sign }));
+    assert_eq!(suspended.during(steps(&board, &suspended.owner, BEAT)).await, Ok(()), "it is still its own");
+
+    let next = acquire(&notes, &name, None).await.expect("a lock that nobody keeps");
+    let sign = suspended.sign.get().expect("it had the lock");
+    suspended.sign.set(Some(Moment { wall: sign.wall - SILENCE, steady: Instant::now() }));
+    let outcome = suspended.during(steps(&board, &suspended.owner, BEAT)).await;
+    assert_eq!(outcome, Err(Some(next.owner.clone())));
+    // Set back, it tells nothing.
+    assert!(Moment { wall: sign.wall + SILENCE * 1000, steady: Instant::now() }.elapsed() < BEAT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_gives_way_to_who_is_replacing_it() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let silent = acquire(&notes, &name, None).await.expect("a free lock");
+    let taker = Lock::of(&notes, &name, elsewhere());
+    taker.claim(&silent.owner, |_| false).await.expect("a board");
+    sleep(SILENCE).await;
+    assert_eq!(silent.during(steps(&board, &taker.owner, BEAT)).await, Err(Some(taker.owner.clone())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_replaces_a_holder_gives_way_to_its_beat() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let holder = acquire(&notes, &name, None).await.expect("a free lock");
+    let taker = Lock::of(&notes, &name, elsewhere());
+    let seen = taker.signs().await.expect("a board");
+    holder.beat().await.expect("a board");
+    taker.take_over(&holder.owner, &seen, "", terms(None, &Cancel::new())).await.expect("a board");
+    assert_eq!(holder.during(steps(&board, &holder.owner, BEAT)).await, Ok(()));
+    holder.release().await;
+    assert_eq!(*board.notes(), BTreeMap::new());
+}
+
+/// Otherwise a run would never end, where the engine is gone for good.
+#[tokio::test(start_paused = true)]
+async fn work_ends_where_nobody_can_tell_whose_the_lock_is() {
+    let (board, name) = (Rc::new(Board::default()), project());
+    let notes = Slow::new(&board, &[1]);
+    let lock = acquire(&notes, &name, None).await.expect("a free lock");
+    notes.refusals.set(usize::MAX);
+    let begin = Instant::now();
+    assert_eq!(lock.during(sleep(SILENCE * 3)).await, Ok(()));
+    assert!(begin.elapsed() < SILENCE * 3 + BEAT, "{:?}", begin.elapsed());
+}
+
 /// A run: when it comes, for how long it works, how slow each of its calls is, and after how long it dies.
 #[derive(Clone, Debug)]
 struct Visitor {
@@ -329,55 +478,44 @@ struct Visitor {
     works: u64,
     delays: Vec<u64>,
     dies: Option<u64>,
+    /// When it is stopped at its work, and for how long.
+    stops: Option<(u64, u64)>,
 }
 
 fn visitor() -> impl Strategy<Value = Visitor> {
     let delays = prop::collection::vec(0_u64..800, 1..12);
-    (0_u64..30_000, 0_u64..20_000, delays, prop::option::of(0_u64..40_000))
-        .prop_map(|(comes, works, delays, dies)| Visitor { comes, works, delays, dies })
+    let stops = prop::option::of((0_u64..20_000, 0_u64..60_000));
+    (0_u64..30_000, 0_u64..20_000, delays, prop::option::of(0_u64..40_000), stops)
+        .prop_map(|(comes, works, delays, dies, stops)| Visitor { comes, works, delays, dies, stops })
 }
 
-/// Comes, works for a while if it gets the lock, and goes. `working` are those at work.
-async fn visit(board: &Rc<Board>, name: &ProjectName, visitor: &Visitor, working: &RefCell<u32>) {
+/// Comes, works for a while if it gets the lock, and goes.
+async fn visit(board: &Rc<Board>, name: &ProjectName, visitor: &Visitor) {
     let notes = Slow::new(board, &visitor.delays);
     let stay = async {
         sleep(Duration::from_millis(visitor.comes)).await;
         let Ok(lock) = acquire(&notes, name, Some(Duration::from_secs(600))).await else { return };
-        let at_work = AtWork::begin(working);
-        lock.during(sleep(Duration::from_millis(visitor.works))).await.expect("nobody takes the lock");
-        drop(at_work);
+        let (begins, lasts) = visitor.stops.unwrap_or_default();
+        let work = lock.during(steps(board, &lock.owner, Duration::from_millis(visitor.works)));
+        let outcome = paused(Duration::from_millis(begins), Duration::from_millis(lasts), work).await;
+        assert!(outcome.is_ok() || visitor.stops.is_some(), "nobody takes the lock");
         lock.release().await;
     };
     let dies = visitor.dies.map_or(Duration::from_secs(3600), Duration::from_millis);
     let _ = timeout(dies, stay).await;
 }
 
-struct AtWork<'a>(&'a RefCell<u32>);
-
-impl<'a> AtWork<'a> {
-    fn begin(working: &'a RefCell<u32>) -> Self {
-        *working.borrow_mut() += 1;
-        assert_eq!(*working.borrow(), 1, "two at work");
-        Self(working)
-    }
-}
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        *self.0.borrow_mut() -= 1;
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However slow its calls are, and whoever dies when: only one is at work, and those who live get their turn.
+    /// However slow its calls are, and whoever dies or is stopped when: only one is at work, and those who live get their
+    /// turn.
     #[test]
     fn never_are_two_at_work(visitors in prop::collection::vec(visitor(), 2..5)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
-            let (board, name, working) = (Rc::new(Board::default()), project(), RefCell::new(0));
-            let visits = visitors.iter().map(|visitor| visit(&board, &name, visitor, &working));
+            let (board, name) = (Rc::new(Board::default()), project());
+            let visits = visitors.iter().map(|visitor| visit(&board, &name, visitor));
             futures_util::future::join_all(visits).await;
             // Until all has been carried out that was sent.
             sleep(Duration::from_secs(60)).await;
