@@ -178,8 +178,8 @@ fn a_lock_that_changes_hands_during_the_question_stays() {
     until_asked(b"y");
     until_asked(b"n");
     assert_eq!(terminal.wait().expect("should end").code(), Some(7));
-    let held = project.kerek(&["unlock", "--dry-run", project.name()]).success();
-    assert!(held.stdout.contains("locked by bob"), "{held}");
+    let output = project.kerek(&["unlock", "--dry-run", project.name()]).success();
+    assert!(output.stdout.contains("locked by bob"), "{output}");
     project.kerek(&["unlock", "--force", project.name()]).success();
     assert_eq!(notes(&project), "");
 }

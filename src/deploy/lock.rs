@@ -269,7 +269,7 @@ impl<'a, N: Notes> Lock<'a, N> {
         }
         // An engine whose disk is full takes no beat, and tells all the same whose the lock is.
         let there = self.there().await?;
-        if let Some(other) = self.rival(&there) {
+        if let Err(other) = self.check(&there) {
             return Ok(Some(other));
         }
         posted?;
@@ -281,14 +281,13 @@ impl<'a, N: Notes> Lock<'a, N> {
         Ok(None)
     }
 
-    /// Who has the lock if it is not ours, or is just replacing it.
-    fn rival(&self, there: &BTreeMap<String, Text>) -> Option<Option<Owner>> {
+    /// Fails if the lock is not ours, with who has it, or if somebody is just replacing it.
+    fn check(&self, there: &BTreeMap<String, Text>) -> Result<(), Option<Owner>> {
         let holder = there.get(&self.name());
-        if holder.is_some_and(|text| is_of(text, &self.owner)) {
-            rights(there, self.project, &self.owner).last().map(Some)
-        } else {
-            Some(holder.map(Owner::read))
+        if !holder.is_some_and(|text| is_of(text, &self.owner)) {
+            return Err(holder.map(Owner::read));
         }
+        rights(there, self.project, &self.owner).last().map_or(Ok(()), |other| Err(Some(other)))
     }
 
     /// Gives the lock back, if it is still ours, with all that we have posted. What cannot be taken away, others will take
