@@ -232,15 +232,18 @@ impl Invariants {
     }
 
     /// Tells if containers that served when the run began are gone although too few of the others were watched for as long
-    /// as the policy says. Who interrupts does not wait for that.
+    /// as the policy says. Those that ran already are what an earlier run has left: they are taken as they are, also if they
+    /// became ready only between the beginning and the first look. Who interrupts does not wait for anything.
     fn rashness(&self, world: &World, name: &ServiceName, terms: &Terms) -> Option<String> {
         let window = terms.service.update.monitor.filter(|_| self.cancel.reason().is_none())?;
         let now = world.now();
         let records = world.records();
         let served = |id: &ContainerId| terms.served.iter().any(|record| record.container.id == *id);
+        let ran = |id: &ContainerId| self.known.get(id).is_some_and(|known| matches!(known.phase, Phase::Started(_)));
         let is_there = |record: &&Record| {
+            let id = &record.container.id;
             let watched = matches!(record.phase, Phase::Started(since) if now.saturating_sub(since) >= window);
-            served(&record.container.id) || watched && record.is_ready(now) && is_published(record, &terms.service)
+            served(id) || (watched || ran(id)) && record.is_ready(now) && is_published(record, &terms.service)
         };
         let there = records.values().filter(|record| is_of(record, &self.project, name)).filter(is_there).count();
         let needed = terms.served.iter().filter(|record| record.is_ready(now)).count().min(terms.wanted);
