@@ -1,6 +1,7 @@
 //! Several deploys of one project at once, on a real engine: one of them works, the others name it, and nobody has to
 //! clear up after one that was killed.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -112,27 +113,35 @@ fn one_whose_lock_is_gone_stops() {
 /// Whoever comes meanwhile cannot tell it from one that is gone.
 #[test]
 fn one_that_was_stopped_changes_nothing_more() {
-    let mut project = Project::new("lock-stopped", WEB);
+    let mut project = Project::new("lock-stopped", &WEB.replace("drain: 0s", "drain: 6s"));
     project.kerek(&["deploy"]).success();
-    project.set("BOOT_MS", "3000");
+    let old = project.service("web").remove(0).id;
     let first = at_work(&project);
+    // The next thing it does is to stop the old container.
+    until("it should leave the old container alone", || {
+        let web = project.service("web").into_iter().find(|container| container.id == old);
+        web.is_some_and(|old| old.endpoints.values().all(|endpoint| !endpoint.names.iter().any(|name| name == "web")))
+    });
     let process = Pid::from_child(&first.child);
     kill_process(process, Signal::STOP).expect("should stop");
-    project.set("BOOT_MS", "0");
+    project.set("BOOT_MS", "20000");
     project.set("VERSION", "v1");
-    let second = project.kerek(&["deploy", "--lock-wait", "1m"]);
-    let containers = || {
-        let all = project.containers().into_iter();
-        all.map(|container| (container.id, container.name, container.state)).collect::<Vec<_>>()
+    let second = Background::start(&project, &["deploy", "--lock-wait", "1m"]);
+    let running = || -> BTreeSet<_> {
+        let all = project.service("web").into_iter().filter(|container| container.state == "running");
+        all.map(|container| (container.variable("VERSION").to_owned(), container.id)).collect()
     };
-    let before = containers();
+    until("the other one should be at work", || running().iter().any(|(version, _)| version == "v1"));
+    let before = running();
+    assert!(before.iter().any(|(_, id)| *id == old), "{before:?}");
     kill_process(process, Signal::CONT).expect("should go on");
     let output = first.wait();
-    let second = second.success();
-    assert!(second.stderr.contains("no sign of life"), "{second}");
+    assert_eq!(running(), before, "{output}");
     assert_eq!(output.code, Some(6), "{output}");
-    assert!(output.stderr.contains("the lock of") && output.stderr.contains("was removed"), "{output}");
-    assert_eq!(containers(), before);
+    assert!(output.stderr.contains("is now held by"), "{output}");
+    let output = second.wait();
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stderr.contains("no sign of life"), "{output}");
     assert_eq!(project.service("web")[0].variable("VERSION"), "v1");
     assert_eq!(notes(&project), "");
 }
@@ -187,13 +196,18 @@ fn a_lock_that_changes_hands_during_the_question_stays() {
 /// A deploy that has got the lock and will work for a while.
 fn at_work(project: &Project) -> Background {
     let work = Background::start(project, &["deploy", "--force-recreate"]);
-    let deadline = Instant::now() + Duration::from_secs(60);
     // The lock comes before the new container.
-    while project.service("web").len() < 2 {
-        assert!(Instant::now() < deadline, "it should begin");
+    until("it should begin", || project.service("web").len() >= 2);
+    work
+}
+
+#[track_caller]
+fn until(words: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{words}");
         sleep(Duration::from_millis(50));
     }
-    work
 }
 
 /// Names of the volumes by which runs agree.
