@@ -433,3 +433,45 @@ services:
     shop.project.kerek(&["rollback"]).success();
     shop.assert_serves("a");
 }
+
+#[test]
+fn images_go_by_the_name_that_compatibility_gives_them() {
+    let project = Project::new("rollback-compatible", "services: {web: {build: ., init: true, command: sleep 1000}}");
+    let deploy = |version: &str| {
+        // Like no other test's: the last name of an image is another one's else.
+        let lines = format!("FROM busybox:1.37\nENV VERSION={version}\nLABEL project={}\n", project.name());
+        project.write("Dockerfile", &lines);
+        project.kerek(&["deploy", "--compatibility", "--build"]).success();
+    };
+    let version = || project.service("web")[0].variable("VERSION").to_owned();
+    deploy("a");
+    deploy("b");
+    let refused = project.kerek(&["rollback"]).exits(1);
+    assert!(refused.stderr.contains("would be called") && refused.stderr.contains("--compatibility"), "{refused}");
+    assert_eq!(version(), "b");
+    let mut by_variable = project.kerek_command(&["rollback"]);
+    by_variable.env("COMPOSE_COMPATIBILITY", "1");
+    crate::support::command::run(by_variable).success();
+    assert_eq!(version(), "a");
+    project.compose(&["down", "--timeout", "1"]);
+    project.docker(&["rmi", "--force", &format!("{}_web", project.name())]);
+}
+
+#[test]
+fn a_release_is_recorded_when_only_orphans_go() {
+    const BOTH: &str = "services:\n  web: &web {image: busybox:1.37, init: true, command: sleep 1000}\n  old: *web\n";
+    let project = Project::new("rollback-orphans", BOTH);
+    let serving = |number: u64| {
+        let lines = project.kerek(&["history", "--format", "json"]).success().stdout;
+        let last: Value = serde_json::from_str(lines.lines().last().expect("a release")).expect("JSON");
+        assert_eq!((last["release"].as_u64(), &last["serving"]), (Some(number), &Value::Bool(true)), "{lines}");
+    };
+    project.kerek(&["deploy"]).success();
+    serving(1);
+    project.write("compose.yaml", BOTH.split("  old:").next().expect("a service"));
+    project.kerek(&["deploy", "--remove-orphans"]).success();
+    serving(2);
+    project.kerek(&["deploy"]).success();
+    serving(2);
+    project.compose(&["down", "--timeout", "1"]);
+}
