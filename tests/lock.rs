@@ -2,7 +2,6 @@
 //! clear up after one that was killed.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::command::Output;
 use crate::support::project::Project;
+use crate::support::terminal::{self, Answer};
 
 const WEB: &str = r#"
 services:
@@ -160,33 +160,16 @@ fn a_lock_that_changes_hands_during_the_question_stays() {
     let kerek = project.kerek_command(&["unlock", project.name()]);
     let words = [kerek.get_program()].into_iter().chain(kerek.get_args());
     let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let mut terminal = Command::new("script");
-    terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    terminal.envs(kerek.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("should run");
-    let mut keyboard = terminal.stdin.take().expect("a keyboard");
-    let mut screen = terminal.stdout.take().expect("a screen");
-    let mut shown = String::new();
-    let mut until_asked = |answer: &[u8]| {
-        let from = shown.len();
-        let mut bytes = [0; 4096];
-        while !shown[from..].contains("Remove the lock?") {
-            let length = screen.read(&mut bytes).expect("should show something");
-            assert_ne!(length, 0, "it should ask: {shown}");
-            shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        }
-        if shown.contains("bob") {
-            assert!(shown[from..].contains("changed hands") && shown[from..].contains("locked by bob"), "{shown}");
-        } else {
-            assert!(shown.contains("locked by alice"), "{shown}");
-            project.docker(&["volume", "rm", &lock]).success();
-            hold("bob");
-        }
-        keyboard.write_all(answer).expect("should type");
+    let mut script = Command::new("script");
+    script.envs(kerek.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let hand_over = || {
+        project.docker(&["volume", "rm", &lock]).success();
+        hold("bob");
     };
-    until_asked(b"y");
-    until_asked(b"n");
-    assert_eq!(terminal.wait().expect("should end").code(), Some(7));
+    let answers = [Answer::Late("Remove the lock?", &hand_over, "y"), Answer::Shown("Remove the lock?", "n")];
+    let shown = terminal::run(script, &line, &answers).exits(7);
+    let (first, second) = shown.stdout.split_once("changed hands").expect("it should tell");
+    assert!(first.contains("locked by alice") && second.contains("locked by bob"), "{shown}");
     let output = project.kerek(&["unlock", "--dry-run", project.name()]).success();
     assert!(output.stdout.contains("locked by bob"), "{output}");
     project.kerek(&["unlock", "--force", project.name()]).success();

@@ -11,7 +11,7 @@ use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
 use crate::compose::{images, released};
 use crate::deploy::lock::{Owner, Terms};
-use crate::deploy::releases::{self, Book, Release, Renaming};
+use crate::deploy::releases::{self, Book, Release, Renaming, Way};
 use crate::deploy::{self, Preview, Request};
 use crate::engine::Engine;
 use crate::engine::access::{Access, Link};
@@ -35,7 +35,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &RollbackOptions) -> Re
         let name = project::name(global, &options.project, &access, &cancel, &*reporter);
         let ((api, link), name) = tokio::try_join!(access.connect(&cancel), name)?;
         let engine = Patient::new(api.clone()).until(link.lost().clone());
-        let way = Way {
+        let rollback = Rollback {
             global,
             options,
             access: &access,
@@ -46,14 +46,14 @@ pub(super) async fn run(global: &GlobalOptions, options: &RollbackOptions) -> Re
             reporter: &*reporter,
             cancel: &cancel,
         };
-        let result = Box::pin(way.go()).await;
+        let result = Box::pin(rollback.go()).await;
         link.end(result).await
     };
     heeding_signals(&cancel, Box::pin(work), insisted).await
 }
 
-/// The way back.
-struct Way<'a> {
+/// What going back takes besides a release.
+struct Rollback<'a> {
     global: &'a GlobalOptions,
     options: &'a RollbackOptions,
     access: &'a Access,
@@ -65,13 +65,11 @@ struct Way<'a> {
     cancel: &'a Cancel,
 }
 
-impl Way<'_> {
+impl Rollback<'_> {
     async fn go(&self) -> Result<(), Failure> {
         if self.global.dry_run {
-            return match self.target().await? {
-                Some((target, way)) => self.show(&target, &way).await,
-                None => Ok(()),
-            };
+            let Some((target, way)) = self.target().await? else { return Ok(()) };
+            return self.show(&target, &way).await;
         }
         let what = self.options.release.map_or_else(|| "rollback".to_owned(), |number| format!("rollback {number}"));
         let owner = Owner::this(&what);
@@ -79,16 +77,14 @@ impl Way<'_> {
         let terms =
             Terms { wait: self.options.pace.lock_wait, reporter: self.reporter, cancel: self.cancel, suggestion };
         let work = async {
-            match self.target().await? {
-                Some((target, way)) => self.deploy(&target, &way, &owner).await,
-                None => Ok(()),
-            }
+            let Some((target, way)) = self.target().await? else { return Ok(()) };
+            self.deploy(&target, &way, &owner).await
         };
         change::locked(self.engine, self.project, owner.clone(), terms, Box::pin(work)).await
     }
 
     /// The release to go back to, and the way; `None` if there is nothing to do for any service.
-    async fn target(&self) -> Result<Option<(Release, releases::Way)>, Failure> {
+    async fn target(&self) -> Result<Option<(Release, Way)>, Failure> {
         let (releases, containers) =
             tokio::try_join!(releases::all(self.engine, self.project), self.engine.containers(self.project))?;
         let target = match self.options.release {
@@ -106,13 +102,13 @@ impl Way<'_> {
         let by = escape(&target.by);
         let note = format!("going back to release {}, `kerek {}` by {by}", target.number, escape(&target.what));
         self.reporter.report(&Event::Note(&note));
-        for variable in released::variables(&target.model)? {
-            let note = format!("configs or secrets of it are from this machine's variable {}", escape(&variable));
-            self.reporter.report(&Event::Note(&note));
-        }
         if way.services.is_empty() && !target.services.is_empty() {
             self.reporter.report(&Event::Note("it serves already"));
             return Ok(None);
+        }
+        for variable in released::variables(&target.model)? {
+            let note = format!("configs or secrets of it are from this machine's variable {}", escape(&variable));
+            self.reporter.report(&Event::Note(&note));
         }
         Ok(Some((target.clone(), way)))
     }
@@ -144,7 +140,7 @@ impl Way<'_> {
         Ok(())
     }
 
-    async fn show(&self, target: &Release, way: &releases::Way) -> Result<(), Failure> {
+    async fn show(&self, target: &Release, way: &Way) -> Result<(), Failure> {
         let options = self.project_options(target);
         let compose = self.compose(&options)?;
         let request = self.request(way)?;
@@ -160,7 +156,7 @@ impl Way<'_> {
         Ok(console::out(&text).context("cannot write the plan")?)
     }
 
-    async fn deploy(&self, target: &Release, way: &releases::Way, owner: &Owner) -> Result<(), Failure> {
+    async fn deploy(&self, target: &Release, way: &Way, owner: &Owner) -> Result<(), Failure> {
         let options = self.project_options(target);
         let compose = self.compose(&options)?;
         let asked = &self.options.probe;
@@ -206,7 +202,7 @@ impl Way<'_> {
         suggestion(self.global, &self.options.engine, Some(&self.options.project))
     }
 
-    fn request(&self, way: &releases::Way) -> Result<Request, Failure> {
+    fn request(&self, way: &Way) -> Result<Request, Failure> {
         let folder = self.options.project.project_directory.as_deref().unwrap_or(Path::new("."));
         let folder = folder.canonicalize().with_context(|| format!("the folder {}", folder.display()))?;
         Ok(Request {

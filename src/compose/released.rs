@@ -1,6 +1,8 @@
 //! The model of a release: what Compose has resolved, in a form that Compose reads again on any machine and at any time.
 //!
-//! Where a deployment has considered a part of the services only, the others are as they were in the release before.
+//! Where a deployment has considered a part of the services only, the others are as they were in the release before, or as
+//! the files tell, whichever their containers are like. A model that is read again comes from an engine, and is not trusted
+//! with anything of this machine.
 
 use std::collections::BTreeSet;
 

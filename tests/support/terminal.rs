@@ -16,12 +16,14 @@ use super::command::Output;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What is typed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Answer<'a> {
     /// When a question with the former words is there, the latter.
     Shown(&'a str, &'a str),
     /// The same where it is not shown. Who asks so drops what was typed before, and does so after the question is there.
     Hidden(&'a str, &'a str),
+    /// As the first, once something has been done while it is waited for.
+    Late(&'a str, &'a dyn Fn(), &'a str),
 }
 
 /// Runs a line of shell on a terminal of its own, to its end. `script` is the program of that name, with all but its
@@ -37,12 +39,17 @@ pub(crate) fn run(mut script: Command, line: &str, answers: &[Answer<'_>]) -> Ou
     let mut problem = None;
     for answer in answers {
         let (question, text) = match *answer {
-            Answer::Shown(question, text) | Answer::Hidden(question, text) => (question, text),
+            Answer::Shown(question, text) | Answer::Hidden(question, text) | Answer::Late(question, _, text) => {
+                (question, text)
+            }
         };
-        let is_there = screen.until(question) && (matches!(answer, Answer::Shown(..)) || stops_showing(&child));
+        let is_there = screen.until(question) && (!matches!(answer, Answer::Hidden(..)) || stops_showing(&child));
         if !is_there {
-            problem = Some(format!("was not asked for: {answer:?}"));
+            problem = Some(format!("was not asked: {question}"));
             break;
+        }
+        if let Answer::Late(_, meanwhile, _) = answer {
+            meanwhile();
         }
         // It may have ended, which shows in its output.
         let _ = keyboard.write_all(text.as_bytes());

@@ -109,14 +109,14 @@ impl<E: Engine + Notes> Book<'_, E> {
             services: BTreeMap::new(),
             model: String::new(),
         };
-        let serves = known.last().is_some_and(|last| last.serves(containers));
+        let serving = known.last().filter(|last| last.serves(containers));
         let (deployed, origin) = match outcome {
             Outcome::Good { deployed, origin } => (deployed, origin),
             Outcome::Failed => return Ok(Some(release(Ending::Failed))),
-            Outcome::Interrupted if serves => return Ok(None),
+            Outcome::Interrupted if serving.is_some() => return Ok(None),
             Outcome::Incomplete | Outcome::Interrupted => return Ok(Some(release(Ending::Incomplete))),
         };
-        if deployed.updated == 0 && serves && known.last().is_some_and(|last| is_known(deployed, last)) {
+        if deployed.updated == 0 && serving.is_some_and(|last| is_known(deployed, last)) {
             return Ok(None);
         }
         let base = known.iter().rfind(|release| release.outcome == Ending::Good);
@@ -162,10 +162,8 @@ impl<E: Engine + Notes> Book<'_, E> {
 /// Whether a deployment that has changed nothing is one that is recorded.
 fn is_known(deployed: &Deployed, last: &Release) -> bool {
     deployed.services.iter().all(|name| {
-        let part = last.services.get(name);
-        part.is_some_and(|part| {
-            deployed.loaded.project.services.get(name).is_some_and(|it| it.config_hash == part.hash)
-        })
+        let wanted = deployed.loaded.project.services.get(name);
+        wanted.zip(last.services.get(name)).is_some_and(|(wanted, part)| wanted.config_hash == part.hash)
     })
 }
 
