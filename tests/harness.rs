@@ -97,7 +97,7 @@ fn no_answer_is_a_loss() {
     let config = Config { timeout: Duration::from_millis(300), ..config(server.address) };
     let summary = load(config);
     assert_lost(&summary, "no answer within 300ms");
-    assert!((0.3..1.0).contains(&summary.failures[0].after), "{summary}");
+    assert!((0.3..4.0).contains(&summary.failures[0].after), "{summary}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn the_proxy_limits_bandwidth() {
         start.elapsed()
     };
     let limited = take();
-    assert!((450..3000).contains(&limited.as_millis()), "{limited:?}");
+    assert!((450..20_000).contains(&limited.as_millis()), "{limited:?}");
     proxy.change(Direction::Down, |conditions| conditions.bytes_per_second = None);
     let free = least(5, &mut take);
     assert!(free < Duration::from_millis(400), "{free:?}");
@@ -375,7 +375,7 @@ impl Drop for Running {
 fn wait_until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "should be so after 20 s");
+        assert!(start.elapsed() < Duration::from_secs(60), "should be so after 60 s");
         sleep(Duration::from_millis(50));
     }
 }

@@ -248,7 +248,7 @@ fn a_link_that_hangs_is_given_up() {
                 });
                 let output = output.exits(3);
                 assert!(output.stderr.contains("no sign of life"), "{output}");
-                assert!(took < Duration::from_secs(25), "{took:?} after it hung: {output}");
+                assert!(took < Duration::from_secs(60), "{took:?} after it hung: {output}");
             });
         }
     });
@@ -273,7 +273,7 @@ fn signals_end_both_ends() {
         let mut stderr = String::new();
         child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("text");
         assert_eq!(status.code(), Some(code), "{stderr}");
-        assert!(begin.elapsed() < Duration::from_secs(10), "{stderr}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "{stderr}");
     }
     eventually("nothing is left", || images(&destination).is_empty() && destination.temporary_files().is_empty());
     eventually("nothing is left at the source", || source.temporary_files().is_empty());
@@ -371,9 +371,9 @@ fn a_name_that_moves_meanwhile_does_not_matter() {
 /// Asks again until a condition holds.
 #[track_caller]
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within 20 s");
+        assert!(Instant::now() < deadline, "{what}: not within 60 s");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,8 +1,8 @@
 //! Programs that run on a host, several at a time.
 //!
 //! An sshd allows so many sessions a login (ten, unless it is told otherwise). That is enough for kerek. Where it allows but
-//! a few, [`Sessions`] logs in again, without a question, until there are `ENOUGH` altogether; beyond that, who wants one
-//! more has to wait for another one's end.
+//! a few, [`Sessions`] logs in again, without a question, until there are `ENOUGH` altogether, and not more often than that
+//! takes if each login gives but one; beyond that, who wants one more has to wait for another one's end.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,9 +133,10 @@ impl Sessions {
         futures_util::future::join_all(connections.into_iter().map(Connection::close)).await;
     }
 
-    /// Whether there may be too few of them.
+    /// Whether there may be too few of them. A host that is slow to forget sessions that have ended looks like that, too.
     fn is_short(&self) -> bool {
-        self.state().peak < ENOUGH
+        let state = self.state();
+        state.peak < ENOUGH && state.connections.len() + 1 < ENOUGH
     }
 
     /// Tries all connections. Fails with the last refusal, and how many further ones there were.

@@ -115,7 +115,7 @@ impl Tunnel {
         let tunnel = Self { port, ssh: ssh.spawn().expect("should start ssh") };
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "ssh should listen");
+            assert!(begin.elapsed() < Duration::from_secs(60), "ssh should listen");
             sleep(Duration::from_millis(50));
         }
         tunnel

@@ -12,7 +12,7 @@ use crate::support::tcp_proxy::TcpProxy;
 use crate::support::terminal::{self, Answer};
 
 /// What may pass until a dead link has been noticed, which takes 12 s, and everything is put down.
-const NOTICED: Duration = Duration::from_secs(30);
+const NOTICED: Duration = Duration::from_secs(60);
 
 /// The site's SSH configuration with one setting changed.
 fn config_with(site: &Site, name: &str, key: &str, value: &str) -> PathBuf {

@@ -40,9 +40,9 @@ fn without_forwarding_few_sessions_are_enough() {
             let before = site.host.logins();
             site.deploy(version).success();
             assert_eq!(site.running(), [version; 3]);
-            // As many as it takes for six sessions.
+            // Six sessions are enough, and a host may be slow to forget those that have ended.
             let logins = site.host.logins() - before;
-            assert!((2..=6_usize.div_ceil(sessions)).contains(&logins), "{logins}: {}", site.host.sshd_log());
+            assert!((2..=6).contains(&logins), "{logins}: {}", site.host.sshd_log());
             site.assert_tidy();
         }
     }
@@ -79,7 +79,7 @@ fn a_host_that_goes_on_and_on_is_given_up() {
     let begin = Instant::now();
     let output = site.deploy("1").exits(3);
     assert!(output.stderr.contains("it prints more than 1048576 bytes"), "{output}");
-    assert!(begin.elapsed() < Duration::from_secs(20), "{output}");
+    assert!(begin.elapsed() < Duration::from_secs(60), "{output}");
     site.assert_tidy();
 }
 

@@ -67,7 +67,7 @@ impl Sshd {
             .spawn()
             .expect("openssh-server is there (scripts/setup.sh installs it)");
         let sshd = Self(sshd);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let log = fs::read_to_string(place.path().join("sshd.log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "sshd does not listen: {log}");

@@ -24,7 +24,7 @@ const IMAGES: [&str; 2] = ["busybox:1.37", "kerek-test-app"];
 /// Limits that any machine grants to containers. Podman's own are higher than some may set.
 const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=16384:16384\"]\n";
 /// How long a service may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A service that was left behind, as this process was killed, ends by itself after so many seconds without a client.
 const IDLE_SECONDS: &str = "60";
 /// Between two rounds of healthchecks, where the system has no timers for them.
