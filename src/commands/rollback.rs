@@ -9,7 +9,8 @@ use super::{heeding_signals, insisted, probe, project, selection, suggestion};
 use crate::cancel::Cancel;
 use crate::cli::{Ansi, GlobalOptions, Progress, RollbackOptions};
 use crate::compose::cli::{ComposeCli, ProjectOptions};
-use crate::compose::{images, released};
+use crate::compose::images;
+use crate::compose::released::vet;
 use crate::deploy::lock::{Owner, Terms};
 use crate::deploy::releases::{self, Book, Release, Renaming, Way};
 use crate::deploy::{self, Preview, Request};
@@ -91,7 +92,7 @@ impl Rollback<'_> {
             Some(number) => releases::named(self.project, &releases, number),
             None => releases::previous(self.project, &releases, &containers),
         }?;
-        released::check(&target.model).map_err(|error| {
+        vet::check(&target.model).map_err(|error| {
             Failure::from(
                 error.context(format!("release {} of {} cannot be gone back to", target.number, self.project)),
             )
@@ -106,7 +107,7 @@ impl Rollback<'_> {
             self.reporter.report(&Event::Note("it serves already"));
             return Ok(None);
         }
-        for variable in released::variables(&target.model)? {
+        for variable in vet::variables(&target.model)? {
             let note = format!("configs or secrets of it are from this machine's variable {}", escape(&variable));
             self.reporter.report(&Event::Note(&note));
         }

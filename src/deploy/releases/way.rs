@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::anyhow;
 
 use super::{Part, Release, is_same};
-use crate::compose::{Loaded, released};
+use crate::compose::Loaded;
+use crate::compose::released::vet;
 use crate::engine::Container;
 use crate::error::{Failure, Kind};
 use crate::names::{ImageId, ServiceName};
@@ -71,7 +72,7 @@ impl Release {
                 );
             }
         }
-        match released::filled_in(&self.model, &loaded.model)? {
+        match vet::filled_in(&self.model, &loaded.model)? {
             Some((service, variable)) => unlike(
                 format!("{service} was deployed without a value of {variable}, and gets one here"),
                 format!("Unset {variable}, also in `.env`, or deploy from the Compose files instead."),
