@@ -16,7 +16,7 @@ services:
     volumes: ["${VOLUME}/data"]
     healthcheck:
       test: "[ ${HEALTH:-ok} = ok ] && wget -q -O /dev/null http://127.0.0.1:8080/diary"
-      interval: 500ms
+      interval: 2s
       retries: 1
       start_interval: 100ms
       start_period: 1s

@@ -33,8 +33,8 @@ services:
       BOOT_MS: ${BOOT_MS:-0}
     healthcheck:
       test: [CMD, /app, healthcheck]
-      interval: 1s
-      retries: 2
+      interval: 2s
+      retries: 1
       start_interval: 100ms
       start_period: 2s
     deploy: {update_config: {order: "${ORDER:-start-first}"}}
@@ -231,7 +231,7 @@ fn named_services_alone_are_updated() {
 x-app: &app
   image: kerek-test-app
   environment: {VERSION: "${VERSION:-v0}"}
-  healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+  healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, start_interval: 100ms, start_period: 5s}
 services:
   a: {<<: *app, depends_on: [b]}
   b: {<<: *app}
@@ -307,7 +307,7 @@ services:
     image: kerek-test-app
     networks: {default: {aliases: ["${ALIAS:-web}"]}}
     environment: {VERSION: "${VERSION:-v0}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, start_interval: 100ms, start_period: 5s}
 "#;
     let mut project = Project::new("hand", compose);
     project.compose(&["up", "--detach", "--wait", "--scale", "web=3"]).success();
@@ -383,7 +383,7 @@ services:
     environment: {VERSION: "${VERSION:-v0}"}
     networks: {default: {mac_address: "02:42:ac:11:77:03"}}
     deploy: {update_config: {order: "${ORDER:-stop-first}"}}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 5s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, start_interval: 100ms, start_period: 5s}
 "#;
     for order in ["stop-first", "start-first"] {
         let mut project = Project::new("mac", compose);

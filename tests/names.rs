@@ -15,7 +15,7 @@ services:
     environment: {VERSION: "${VERSION:-v0}"}
     healthcheck:
       test: "[ ${HEALTH:-ok} = ok ]"
-      interval: 500ms
+      interval: 2s
       retries: 1
       start_interval: 100ms
       start_period: 1s
@@ -46,7 +46,7 @@ services:
       back: {}
     healthcheck:
       test: "[ ${HEALTH:-ok} = ok ]"
-      interval: 500ms
+      interval: 2s
       retries: 1
       start_interval: 100ms
       start_period: 1s

@@ -14,7 +14,7 @@ services:
   other:
     image: kerek-test-app
     environment: {VERSION: "${OTHER:-v0}"}
-    healthcheck: &healthcheck {test: [CMD, /app, healthcheck], interval: 1s, retries: 2, start_interval: 100ms, start_period: 2s}
+    healthcheck: &healthcheck {test: [CMD, /app, healthcheck], interval: 2s, retries: 1, start_interval: 100ms, start_period: 2s}
     x-kerek: &x-kerek {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
   web:
     image: ${IMAGE}
@@ -286,7 +286,7 @@ fn services_whose_images_share_a_name_go_back_to_their_own() {
 services:
   web: &app
     image: ${IMAGE}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 20s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, start_interval: 100ms, start_period: 20s}
     x-kerek: {drain: 1s}
   worker: *app
 ",
@@ -411,10 +411,10 @@ services:
     init: true
     command: sleep 1000
     volumes: ["./flags:/flags"]
-    healthcheck: {test: test -e /flags/ready, interval: 1s, start_interval: 100ms, start_period: 300s}
+    healthcheck: {test: test -e /flags/ready, interval: 10s, start_interval: 100ms, start_period: 300s}
   web:
     image: ${IMAGE}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 20s}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, start_interval: 100ms, start_period: 20s}
     deploy: {update_config: {order: start-first}}
 "#;
     let shop = Shop::new("waited-for", WITH_LAZY);

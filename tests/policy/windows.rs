@@ -37,7 +37,8 @@ rows! {
 
 #[test]
 fn turning_unhealthy_is_falling() {
-    let ran = falling(Order::StartFirst, "", "3", "SICK_AFTER_MS").deploy();
+    let row = falling(Order::StartFirst, "", "3", "SICK_AFTER_MS").new_version(&[("INTERVAL", "1s")]);
+    let ran = row.deploy();
     ran.assert_serve(5, &[3], 2);
     assert!(ran.output.stderr.contains("is unhealthy"), "{ran}");
 }
@@ -63,7 +64,7 @@ fn what_was_taken_back_is_watched_as_well() {
 const PAIR: &str = r#"
 x-app: &app
   image: kerek-test-app
-  healthcheck: {test: [CMD, /app, healthcheck], interval: 500ms, retries: 2, start_interval: 100ms, start_period: 2s}
+  healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, retries: 1, start_interval: 100ms, start_period: 2s}
   x-kerek: {drain: 0s}
 services:
   a:
