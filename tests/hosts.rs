@@ -7,12 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, sleep};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::support::command::{self, Output};
+use crate::support::eventually::eventually;
 use crate::support::hosts::{self, Host, Kind};
 use crate::support::port;
 use crate::support::process::Process;
@@ -76,7 +77,7 @@ fn a_podman_host_answers_over_ssh_without_root() {
     let local = home.path().join("engine");
     let forward = format!("{}:/run/user/1000/podman/podman.sock", local.display());
     let _tunnel = Running::start(ssh_command(&host).args(["-N", "-L", &forward]).arg(host.name()));
-    wait_until(|| local.exists());
+    eventually("the socket is there", || local.exists());
     let mut docker = command::command("docker", home.path());
     docker.env("DOCKER_HOST", format!("unix://{}", local.display()));
     // By the name that Compose files give, and with networking.
@@ -132,12 +133,12 @@ fn hosts_know_their_logins_and_what_those_leave_running() {
 
     // It goes on after its connection.
     ssh(&host, "setsid sleep 321 </dev/null >/dev/null 2>&1 &").success();
-    wait_until(|| host.ssh_processes().len() == 1);
+    eventually("one login", || host.ssh_processes().len() == 1);
     let left = host.ssh_processes();
     assert!(left[0].ends_with(" sleep 321"), "{left:?}");
     // One that has not logged in.
     let _greeting = TcpStream::connect(host.address()).expect("should connect");
-    wait_until(|| host.ssh_processes().len() > 1);
+    eventually("more than one login", || host.ssh_processes().len() > 1);
     assert_eq!(host.logins(), 4);
 }
 
@@ -293,7 +294,7 @@ fn opens_two_sessions(host: &Host) -> bool {
     let socket = folder.path().join("master");
     let mut master = ssh_command(host);
     let _master = Running::start(master.arg("-M").arg("-S").arg(&socket).args([host.name(), "sleep", "60"]));
-    wait_until(|| socket.exists() && host.run(&["pgrep", "sleep"]).code == Some(0));
+    eventually("socket and command are there", || socket.exists() && host.run(&["pgrep", "sleep"]).code == Some(0));
     let mut second = ssh_command(host);
     // Where the master refuses, `ssh` would go on with a connection of its own.
     second.arg("-S").arg(&socket).args(["-o", "ProxyCommand=false", host.name(), "true"]);
@@ -324,7 +325,7 @@ fn forwards_sockets(host: &Host) -> bool {
     let socket = folder.path().join("socket");
     let forward = format!("{}:/run/dbus/system_bus_socket", socket.display());
     let _tunnel = Running::start(ssh_command(host).args(["-N", "-L", &forward, host.name()]));
-    wait_until(|| socket.exists());
+    eventually("the socket is there", || socket.exists());
     let mut bus = UnixStream::connect(&socket).expect("should connect");
     // How one begins with D-Bus; whoever does is told which ways to authenticate there are.
     let _ = bus.write_all(b"\0AUTH\r\n");
@@ -368,15 +369,6 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-#[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "should be so after 60 s");
-        sleep(Duration::from_millis(50));
     }
 }
 

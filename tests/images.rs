@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::command::{self, Output};
 use crate::support::engines::{OtherEngine, Store, docker};
+use crate::support::eventually::eventually;
 use crate::support::image_archives::{Recipe, hex, inspect, layer};
 use crate::support::link::{Fault, Link};
 
@@ -366,14 +367,4 @@ fn a_name_that_moves_meanwhile_does_not_matter() {
     assert_arrived(&destination, &first);
     transfer(&source, &destination, &[&second.name]);
     assert_arrived(&destination, &second);
-}
-
-/// Asks again until a condition holds.
-#[track_caller]
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within 60 s");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -9,7 +9,8 @@ use crate::support::events::{Event, EventLog};
 use crate::support::json_lines;
 use crate::support::project::{Container, Project};
 
-/// A service whose starts can be made to fail. Nothing is drained, as no row but those with a prober has any traffic.
+/// A service whose starts can be made to fail. Nothing is drained, as no row but those with a prober has any traffic. What
+/// is healthy is hardly ever probed, as that would keep the machine busy.
 const WEB: &str = r#"
 services:
   web:

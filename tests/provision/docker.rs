@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ground::{Ground, announced, changed};
 use crate::support::command;
+use crate::support::eventually::eventually;
 use crate::support::terminal::Answer;
 
 #[test]
@@ -187,11 +188,7 @@ fn a_docker_whose_programs_nobody_finds_is_left_alone() {
     let ground = Ground::new(&[], false);
     let listen = ["systemd-run", "--quiet", "systemd-socket-activate", "--listen=/run/docker.sock", "/usr/bin/cat"];
     ground.host.run(&listen).success();
-    let begin = Instant::now();
-    while ground.host.run(&["grep", "/run/docker.sock", "/proc/net/unix"]).code != Some(0) {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it should listen");
-        sleep(Duration::from_millis(100));
-    }
+    eventually("it listens", || ground.host.run(&["grep", "/run/docker.sock", "/proc/net/unix"]).code == Some(0));
     let dry = ground.provision(&["--dry-run"]).success();
     assert!(dry.stdout.contains("left as it is"), "{dry}");
     assert_eq!(announced(&dry.stdout), [""; 0]);

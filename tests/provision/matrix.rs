@@ -6,11 +6,12 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ground::Ground;
 use crate::support::chaos::{cases, tell};
 use crate::support::command::{self, Output};
+use crate::support::eventually::eventually;
 use crate::support::load::{Config, Connections, Load, Summary};
 use crate::support::port;
 
@@ -113,11 +114,7 @@ impl Tunnel {
         ssh.arg("-F").arg(ground.host.ssh_config()).args(["-N", "-L", &format!("127.0.0.1:{port}:127.0.0.1:{PORT}")]);
         ssh.arg(ground.host.name()).stdin(Stdio::null()).stdout(Stdio::null());
         let tunnel = Self { port, ssh: ssh.spawn().expect("should start ssh") };
-        let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "ssh should listen");
-            sleep(Duration::from_millis(50));
-        }
+        eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         tunnel
     }
 }

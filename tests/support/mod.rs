@@ -20,6 +20,7 @@
 //! - [`port`]: ports that nobody listens on.
 //! - [`image_archives`]: images made to measure, and a look into those that engines save.
 //! - [`link`]: a socket that leads to another one, counts, and breaks on demand.
+//! - [`eventually`]: waits for what comes about by itself.
 //! - [`terminal`]: somebody at a terminal.
 //! - [`http`]: what the programs of the harness (`programs/`) have in common.
 
@@ -29,6 +30,7 @@ pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod engines;
 pub(crate) mod events;
+pub(crate) mod eventually;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod image_archives;

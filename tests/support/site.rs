@@ -67,7 +67,7 @@ impl Site {
 
     /// Sets the number of replicas.
     pub(crate) fn write(&self, replicas: u32) {
-        // Each probe costs the machine more than the container does. Compose believes that podman knows but one interval.
+        // Probes of two dozen containers keep a machine busy. Compose believes that podman knows but one interval.
         let interval = if self.podman { "1s" } else { "10s, start_interval: 200ms" };
         let compose = format!(
             r#"

@@ -14,32 +14,6 @@ const RESOLVED: [&str; 3] = ["extends", "env_file", "label_file"];
 /// What has Compose run a program of this machine, or hand out its passwords for registries.
 const LOCAL: [&str; 2] = ["provider", "use_api_socket"];
 
-/// A variable that has no value in the model of a release, and that Compose has found one for when it read that: whoever
-/// deployed it had none. In words that can be shown: the service, and the variable.
-pub fn filled_in(released: &str, resolved: &str) -> anyhow::Result<Option<(String, String)>> {
-    let (released, resolved): (Value, Value) = (from_yaml(released)?, from_yaml(resolved)?);
-    let Some(Value::Object(services)) = released.get("services") else { return Ok(None) };
-    for (name, service) in services {
-        let Some(Value::Object(environment)) = service.get("environment") else { continue };
-        let now = |variable: &str| resolved.get("services")?.get(name)?.get("environment")?.get(variable);
-        let is_filled = |(variable, value): &(&String, &Value)| {
-            value.is_null() && now(variable).is_some_and(|value| !value.is_null())
-        };
-        if let Some((variable, _)) = environment.iter().find(is_filled) {
-            return Ok(Some((escape(name), escape(variable))));
-        }
-    }
-    Ok(None)
-}
-
-/// The variables of this machine that the contents of configs and secrets come from.
-pub fn variables(model: &str) -> anyhow::Result<BTreeSet<String>> {
-    let model: Value = from_yaml(model)?;
-    let definitions = ["configs", "secrets"].into_iter().filter_map(|kind| model.get(kind)?.as_object());
-    let variables = definitions.flat_map(Map::values).filter_map(|definition| definition.get("environment")?.as_str());
-    Ok(variables.map(str::to_owned).collect())
-}
-
 /// Fails if a model is not one that was recorded: Compose would fill in this machine's variables, or read its files. An
 /// engine must not be able to have those sent to it.
 pub fn check(model: &str) -> anyhow::Result<()> {
@@ -74,6 +48,32 @@ fn asks_for_variables(value: &Value) -> bool {
         Value::Object(fields) => fields.values().any(asks_for_variables),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// The variables of this machine that the contents of configs and secrets come from.
+pub fn variables(model: &str) -> anyhow::Result<BTreeSet<String>> {
+    let model: Value = from_yaml(model)?;
+    let definitions = ["configs", "secrets"].into_iter().filter_map(|kind| model.get(kind)?.as_object());
+    let variables = definitions.flat_map(Map::values).filter_map(|definition| definition.get("environment")?.as_str());
+    Ok(variables.map(str::to_owned).collect())
+}
+
+/// A variable that has no value in the model of a release, and that Compose has found one for when it read that: whoever
+/// deployed it had none. In words that can be shown: the service, and the variable.
+pub fn filled_in(released: &str, resolved: &str) -> anyhow::Result<Option<(String, String)>> {
+    let (released, resolved): (Value, Value) = (from_yaml(released)?, from_yaml(resolved)?);
+    let Some(Value::Object(services)) = released.get("services") else { return Ok(None) };
+    for (name, service) in services {
+        let Some(Value::Object(environment)) = service.get("environment") else { continue };
+        let now = |variable: &str| resolved.get("services")?.get(name)?.get("environment")?.get(variable);
+        let is_filled = |(variable, value): &(&String, &Value)| {
+            value.is_null() && now(variable).is_some_and(|value| !value.is_null())
+        };
+        if let Some((variable, _)) = environment.iter().find(is_filled) {
+            return Ok(Some((escape(name), escape(variable))));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
