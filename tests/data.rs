@@ -19,7 +19,7 @@ services:
       interval: 2s
       retries: 1
       start_interval: 100ms
-      start_period: 1s
+      start_period: "${START_PERIOD:-60s}"
     deploy:
       replicas: ${REPLICAS:-1}
       update_config: {order: "${ORDER:-stop-first}"}
@@ -56,7 +56,7 @@ fn keeps_its_data(label: &str, volume: &str) {
         project.set("VERSION", &version);
         // Every third time, a bad version comes first. It may write, too, but it must not destroy.
         if deploy % 3 == 2 {
-            project.set("HEALTH", "bad");
+            project.set_healthy(false);
             project.kerek(&["deploy"]).exits(4);
             expected.push(version.clone());
             if order == "stop-first" {
@@ -64,7 +64,7 @@ fn keeps_its_data(label: &str, volume: &str) {
                 expected.push(format!("v{deploy}"));
             }
             assert_eq!(diary(&project), expected, "after a failed deploy, {order}");
-            project.set("HEALTH", "ok");
+            project.set_healthy(true);
         }
         project.kerek(&["deploy"]).success();
         expected.push(version);
@@ -83,10 +83,10 @@ fn renewed_anonymous_volumes_are_empty() {
         let first = volumes(&project);
         project.set("VERSION", "v1");
         // One that fails renews nothing.
-        project.set("HEALTH", "bad");
+        project.set_healthy(false);
         project.kerek(&["deploy", "--renew-anon-volumes"]).exits(4);
         assert_eq!(volumes(&project), first);
-        project.set("HEALTH", "ok");
+        project.set_healthy(true);
         project.kerek(&["deploy", "--renew-anon-volumes"]).success();
         assert_eq!(diary(&project), ["v1"]);
         let second = volumes(&project);

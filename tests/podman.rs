@@ -28,7 +28,7 @@ services:
       HEALTH: ${HEALTH:-ok}
       CRASH_AFTER_MS: ${CRASH_AFTER_MS:-}
       EXIT_CODE: ${EXIT_CODE:-1}
-    healthcheck: {test: [CMD, /app, healthcheck], interval: 2s, retries: 2, start_period: "${START_PERIOD:-20s}"}
+    healthcheck: {test: [CMD, /app, healthcheck], interval: 2s, retries: 2, start_period: "${START_PERIOD:-60s}"}
     deploy: {update_config: {order: "${ORDER:-start-first}"}}
     x-kerek: {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
 "#;

@@ -14,14 +14,14 @@ services:
   other:
     image: kerek-test-app
     environment: {VERSION: "${OTHER:-v0}"}
-    healthcheck: &healthcheck {test: [CMD, /app, healthcheck], interval: 2s, retries: 1, start_interval: 100ms, start_period: 2s}
+    healthcheck: &healthcheck {test: [CMD, /app, healthcheck], interval: 2s, retries: 1, start_interval: 100ms, start_period: 60s}
     x-kerek: &x-kerek {drain: {minimum: 1s, quiet: 500ms, maximum: 3s}}
   web:
     image: ${IMAGE}
     scale: ${REPLICAS:-1}
     environment: {HEALTH: "${HEALTH:-ok}", PASSWORD: a$$b}
     secrets: [key]
-    healthcheck: *healthcheck
+    healthcheck: {<<: *healthcheck, start_period: "${START_PERIOD:-60s}"}
     deploy: {update_config: {order: start-first}}
     x-kerek: *x-kerek
 secrets:
@@ -121,7 +121,7 @@ fn the_way_back_loses_no_request_whatever_the_name_of_the_image_stands_for() {
 
     // After a failure, that is what served before, and serves.
     shop.build("c");
-    shop.project.write(".env", "HEALTH=bad\n");
+    shop.project.write(".env", "HEALTH=bad\nSTART_PERIOD=1s\n");
     shop.project.kerek(&["deploy", "--pull", "missing"]).exits(4);
     shop.assert_serves("a");
     assert_eq!(shop.history()[3..], [(4, 4, "failed".to_owned(), false)]);
@@ -145,7 +145,7 @@ fn what_was_half_done_is_taken_back() {
     let mut shop = Shop::new("rollback-half", SHOP);
     shop.deploy("a");
     shop.project.set("OTHER", "v1");
-    shop.project.set("HEALTH", "bad");
+    shop.project.set_healthy(false);
     shop.project.kerek(&["deploy"]).exits(5);
     assert_eq!(shop.project.service("other")[0].variable("VERSION"), "v1");
     assert_eq!(shop.history(), [good(1, 1, false), (2, 2, "incomplete".to_owned(), false)]);
@@ -248,19 +248,19 @@ fn a_release_tells_what_is_at_work_whatever_the_files_and_the_release_before_tel
     shop.deploy("a");
     // Of a deployment that stopped half-way, the half that was done.
     shop.project.set("OTHER", "v1");
-    shop.project.set("HEALTH", "bad");
+    shop.project.set_healthy(false);
     shop.project.kerek(&["deploy"]).exits(5);
-    shop.project.set("HEALTH", "ok");
+    shop.project.set_healthy(true);
     shop.project.kerek(&["deploy", "--force-recreate", "web"]).success();
     assert_eq!(shop.history()[2..], [good(3, 3, true)]);
     let half = other(&shop);
     shop.build("b");
-    shop.project.set("HEALTH", "bad");
+    shop.project.set_healthy(false);
     shop.project.kerek(&["deploy", "--pull", "missing", "web"]).exits(4);
     shop.project.kerek(&["rollback"]).success();
     assert_eq!(half.1, "v1");
     assert_eq!(other(&shop), half);
-    shop.project.set("HEALTH", "ok");
+    shop.project.set_healthy(true);
 
     // What somebody has made from other files is nobody's release.
     shop.project.set("OTHER", "v9");

@@ -25,7 +25,7 @@ services:
       BAD_STARTS: "${BAD_STARTS:-}"
     restart: ${RESTART:-no}
     volumes: [starts:/starts]
-    healthcheck: {disable: HEALTHLESS, test: [CMD, /app, healthcheck], interval: "${INTERVAL:-10s}", retries: 1, start_interval: 100ms, start_period: 2s}
+    healthcheck: {disable: HEALTHLESS, test: [CMD, /app, healthcheck], interval: "${INTERVAL:-10s}", retries: 1, start_interval: 100ms, start_period: 60s}
     deploy:
       update_config: {UPDATE}
       rollback_config: {ROLLBACK}

@@ -64,7 +64,7 @@ fn what_was_taken_back_is_watched_as_well() {
 const PAIR: &str = r#"
 x-app: &app
   image: kerek-test-app
-  healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, retries: 1, start_interval: 100ms, start_period: 2s}
+  healthcheck: {test: [CMD, /app, healthcheck], interval: 10s, retries: 1, start_interval: 100ms, start_period: 60s}
   x-kerek: {drain: 0s}
 services:
   a:

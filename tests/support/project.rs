@@ -104,6 +104,14 @@ impl Project {
         self.environment.insert(variable.to_owned(), value.to_owned());
     }
 
+    /// Makes the version to come one that is never healthy, or a good one again, where the files read `HEALTH` and
+    /// `START_PERIOD`. A good one has a long start period: a busy machine may take seconds for what else takes none.
+    pub(crate) fn set_healthy(&mut self, healthy: bool) {
+        let (health, start_period) = if healthy { ("ok", "60s") } else { ("bad", "1s") };
+        self.set("HEALTH", health);
+        self.set("START_PERIOD", start_period);
+    }
+
     /// Runs kerek to its end in the project's folder.
     #[track_caller]
     pub(crate) fn kerek(&self, arguments: &[&str]) -> Output {
