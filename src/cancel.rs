@@ -1,9 +1,13 @@
 //! Signals become cancellation: the first INT or TERM asks kerek to come to a good end, the second to end at once.
 //!
 //! [`Cancel`] is handed to everything that waits. Whoever sees it decides what a good end is; nobody else handles
-//! signals. As a plugin of the Docker CLI, kerek gets no signal when the CLI does: instead, the CLI closes a socket.
+//! signals. As a plugin of the Docker CLI, kerek gets no signal when the CLI does: instead, the CLI closes a socket. That
+//! and a closed terminal (HUP) ask for a good end, however often. What whoever started kerek wanted ignored, as `nohup`
+//! does with HUP, stays ignored.
 
 use std::cell::Cell;
+use std::fs;
+use std::future::pending;
 use std::io;
 use std::os::unix::net;
 use std::rc::Rc;
@@ -12,7 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Kind;
@@ -99,15 +103,18 @@ impl Cancel {
         let mut signals = Signals::listen()?;
         let mut plugin = PluginSocket::connect();
         let signals = async {
+            let mut first = None;
             loop {
-                let reason = tokio::select! {
-                    reason = signals.next() => reason,
+                let call = tokio::select! {
+                    call = signals.next() => call,
                     () = plugin.closed() => match timeout(ECHO, signals.next()).await {
-                        Ok(reason) => reason,
-                        Err(_) => Reason::Terminate,
+                        Ok(call) => call,
+                        Err(_) => Call { reason: Reason::Terminate, insists: false },
                     },
                 };
-                self.request(reason);
+                if self.heeds(call, *first.get_or_insert_with(Instant::now)) {
+                    self.request(call.reason);
+                }
             }
         };
         tokio::select! {
@@ -116,35 +123,68 @@ impl Cancel {
             () = signals => Ok(None),
         }
     }
+
+    /// Whether a call is a request of its own, neither an echo of the one that came `first` nor less than that.
+    fn heeds(&self, call: Call, first: Instant) -> bool {
+        self.reason().is_none() || call.insists && first.elapsed() >= ECHO
+    }
 }
 
-/// A Ctrl-C reaches kerek both as a signal and, by way of the Docker CLI, as a closed socket, about a millisecond apart.
-/// The two are one request.
-const ECHO: Duration = Duration::from_millis(100);
+/// One Ctrl-C may reach kerek more than once: as a signal and, by way of the Docker CLI, as a closed socket; from the
+/// terminal and from a wrapper such as `npm` or `timeout` that passes on what it gets itself. All within so long is one
+/// request.
+const ECHO: Duration = Duration::from_millis(200);
 
-/// The signals that ask for an end.
+/// What comes from outside.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    reason: Reason,
+    /// Whether somebody wants it now who has wanted it before.
+    insists: bool,
+}
+
+/// The signals that ask for an end, but for those that are to be ignored.
 struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let unless_ignored = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            (!is_ignored).then(|| signal(kind)).transpose()
+        };
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
+            terminate: unless_ignored(SignalKind::terminate())?,
+            hang_up: unless_ignored(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) -> Reason {
+    async fn next(&mut self) -> Call {
         tokio::select! {
-            _ = self.interrupt.recv() => Reason::Interrupt,
-            _ = self.terminate.recv() => Reason::Terminate,
-            _ = self.hang_up.recv() => Reason::Terminate,
+            () = came(&mut self.interrupt) => Call { reason: Reason::Interrupt, insists: true },
+            () = came(&mut self.terminate) => Call { reason: Reason::Terminate, insists: true },
+            () = came(&mut self.hang_up) => Call { reason: Reason::Terminate, insists: false },
         }
     }
+}
+
+async fn came(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// The signals that kerek was started to ignore, a bit each, the first one for signal 1. Only Linux tells.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// The socket by which the Docker CLI tells a plugin that it is asked to end (docker/cli, `cli-plugins/socket`).
@@ -168,7 +208,7 @@ impl PluginSocket {
             while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
             self.0 = None;
         } else {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }
@@ -183,4 +223,22 @@ fn connect(address: &str) -> io::Result<net::UnixStream> {
         return net::UnixStream::connect_addr(&net::SocketAddr::from_abstract_name(name)?);
     }
     net::UnixStream::connect(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn echoes_and_closed_terminals_insist_on_nothing() {
+        let call = |insists| Call { reason: Reason::Terminate, insists };
+        let cancel = Cancel::new();
+        let first = Instant::now();
+        assert!(cancel.heeds(call(false), first));
+        cancel.request(Reason::Interrupt);
+        assert!(!cancel.heeds(call(true), first));
+        tokio::time::advance(ECHO).await;
+        assert!(cancel.heeds(call(true), first));
+        assert!(!cancel.heeds(call(false), first));
+    }
 }

@@ -451,6 +451,31 @@ fn signals_undo_the_slot() {
     }
 }
 
+/// A wrapper passes on what the terminal has sent to all of the job already.
+#[test]
+fn an_echo_of_a_signal_is_no_second_one() {
+    let mut project = Project::new("echo", WEB);
+    project.kerek(&["deploy"]).success();
+    let before = ids(&project.containers());
+    project.set("VERSION", "v1");
+    project.set("BOOT_MS", "30000");
+    let output = run_until(&project, &["deploy"], "waiting for", "INT TERM HUP");
+    assert!(matches!(output.code, Some(130 | 143)), "whichever comes first: {output}");
+    assert_contains(&output.stderr, "Now web is served by 2 containers of the old version");
+    assert_eq!(ids(&project.containers()), before);
+}
+
+#[test]
+fn what_is_to_outlive_its_terminal_does() {
+    let mut project = Project::new("nohup", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    project.set("BOOT_MS", "1000");
+    let command = project.command("nohup", &[env!("CARGO_BIN_EXE_kerek"), "deploy", "--progress", "plain"]);
+    assert_eq!(signal_at(command, "waiting for", "HUP").code, Some(0));
+    assert_serves(&project, "v1", 2);
+}
+
 #[test]
 fn nothing_is_left_of_an_interrupted_creation() {
     let mut project = Project::new("creation", WEB);
@@ -696,8 +721,8 @@ fn run_until(project: &Project, arguments: &[&str], text: &str, signal: &str) ->
     signal_at(command, text, signal)
 }
 
-/// Runs a command and sends it a signal as soon as it prints a line with the given text on stderr.
-fn signal_at(mut command: Command, text: &str, signal: &str) -> Output {
+/// Runs a command and sends it a signal, or several, as soon as it prints a line with the given text on stderr.
+fn signal_at(mut command: Command, text: &str, signals: &str) -> Output {
     let name = format!("{command:?}");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("should start the command");
     let stderr = child.stderr.take().expect("is piped");
@@ -710,7 +735,7 @@ fn signal_at(mut command: Command, text: &str, signal: &str) -> Output {
             sent = true;
             let pid = child.id().to_string();
             // The shell's own `kill`: a small system may have no program of that name.
-            let kill = ["-c", "kill -s \"$1\" \"$2\"", "sh", signal, &pid];
+            let kill = ["-c", "for it in $1; do kill -s \"$it\" \"$2\" || exit; done", "sh", signals, &pid];
             let status = Command::new("sh").args(kill).status().expect("should run a shell");
             assert!(status.success());
         }
