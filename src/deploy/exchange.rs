@@ -452,7 +452,9 @@ impl<E: Engine> Exchange<'_, E> {
             // It may have been started since it was looked at.
             return engine.stop(id, self.context.stop_timeout).await;
         }
-        let withdraws = self.steers && !self.drain.is_off() && is_serving(&member.container);
+        // An old one that is unhealthy may serve all the same: healthchecks can be wrong.
+        let may_serve = is_serving(&member.container) || !member.disposable && member.container.state == State::Running;
+        let withdraws = self.steers && !self.drain.is_off() && may_serve;
         if withdraws && self.move_to(member, None, &traffic::withdrawn(&member.container), true).await? {
             self.step(member, Step::Withdrawn);
             self.step(member, Step::Draining);

@@ -5,6 +5,7 @@
 //! policy tells what it means for the others: a [`Course`] goes through slots under one of the two policies.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::{self, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
@@ -74,8 +75,22 @@ impl<'a, E: Engine> Update<'a, E> {
             return Ok(());
         };
         if rolls_back && !finished.is_empty() {
-            let rolled_back = roll_back(context, plan, &finished).await;
-            return Err(broken(failed, rolled_back));
+            return Err(match roll_back(context, plan, &finished).await {
+                Ok(()) => broken(failed, true),
+                Err(Failed::Unfit(reason)) => {
+                    context.reporter.report(&Event::Warning(&format!("the rollback did not get through: {reason}")));
+                    broken(failed, false)
+                }
+                // Neither version is to blame, so that this is what there is to tell; why it was begun is not lost.
+                Err(cut_off) => {
+                    if let Failed::Unfit(reason) = &failed {
+                        let service = &plan.service;
+                        let warning = format!("{service} was being rolled back, as its new version {reason}");
+                        context.reporter.report(&Event::Warning(&warning));
+                    }
+                    broken(cut_off, false)
+                }
+            });
         }
         // What has been replaced so far is done with; the next run does the rest.
         let answers = matches!(failed, Failed::Unfit(_) | Failed::Cancelled);
@@ -168,13 +183,7 @@ impl<'a, E: Engine> Course<'a, E> {
                 continue;
             }
             if index > 0 && !policy.delay.is_zero() {
-                let pause = async {
-                    tokio::select! {
-                        () = sleep(policy.delay) => {}
-                        () = cancel.requested() => {}
-                    }
-                };
-                self.beside_windows(pause).await;
+                self.pause(policy.delay).await;
             }
             if cancel.reason().is_some() {
                 self.fail(Failed::Cancelled);
@@ -192,6 +201,20 @@ impl<'a, E: Engine> Course<'a, E> {
                     Ok(started) => self.finish(pair, started),
                     Err(failed) => self.fail(failed),
                 }
+            }
+        }
+    }
+
+    /// Waits before the next batch, unless something happens by which there is none.
+    async fn pause(&mut self, delay: Duration) {
+        let cancel = self.exchange.context.cancel;
+        let over = sleep(delay);
+        tokio::pin!(over);
+        while !self.ends() {
+            tokio::select! {
+                () = &mut over => return,
+                () = cancel.requested() => return,
+                Some((pair, watched)) = self.windows.next() => self.close(&pair, watched),
             }
         }
     }
@@ -282,8 +305,8 @@ fn is_tolerated(failures: usize, total: usize, max_failure_ratio: f64) -> bool {
     ratio <= max_failure_ratio
 }
 
-/// Takes finished replicas back, the last one first. Returns whether all of them were. Never rolled back itself.
-async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> bool {
+/// Takes finished replicas back, the last one first. Fails if not all of them were. Never rolled back itself.
+async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, finished: &[Pair]) -> Result<(), Failed> {
     context.reporter.report(&Event::RollingBack { service: &plan.service, slots: finished.len() });
     let reversed: Vec<_> = finished.iter().rev().map(Pair::reversed).collect();
     let mut course = Course::new(context, plan, &plan.rollback, reversed.len());
@@ -292,10 +315,7 @@ async fn roll_back<E: Engine>(context: &Context<'_, E>, plan: &ServicePlan, fini
     if let Err(error) = commit(context, plan, &course.finished).await {
         context.reporter.report(&Event::Warning(&error.to_string()));
     }
-    if let Some(Failed::Unfit(reason)) = course.failure() {
-        context.reporter.report(&Event::Warning(&format!("the rollback did not get through: {reason}")));
-    }
-    course.failure().is_none()
+    course.fatal.or(course.tolerated).map_or(Ok(()), Err)
 }
 
 /// A container that was created when it was observed and has been brought in since.

@@ -3,11 +3,11 @@
 //! The old version has to serve: start-first throughout (the invariants see to that), stop-first again at the end.
 
 use super::scenario::{Part, Scenario, Wish, seconds};
-use super::trial::{Lawful, Trial};
+use super::trial::{Lawful, Ran, Trial};
 use crate::compose::Order;
 use crate::compose::policy::FailureAction;
-use crate::engine::RestartPolicy;
-use crate::engine::fake::{Behaviour, Phase, Process, Record};
+use crate::engine::fake::{Behaviour, Call, Fault, FaultKind, Phase, Process, Record};
+use crate::engine::{ErrorKind, RestartPolicy};
 use crate::error::Kind;
 
 /// What is bad about a version.
@@ -192,6 +192,106 @@ async fn a_failing_hook_is_bad() -> Lawful<()> {
         trial.demand_none("the old version serves", &ran.invariants.replaced(&trial.world))?;
         trial.demand_none("all containers that are left serve", &ran.invariants.idle(&trial.world))?;
         trial.converge(&scenario.new.at("v3")).await?;
+    }
+    Ok(())
+}
+
+/// Three replicas of which the last one is bad, so that the first two are taken back.
+fn rolling_back(order: Order) -> Scenario {
+    let part = Part::new("web").order(order).replicas(3).on_failure(FailureAction::Rollback);
+    let old = Wish::new([part.clone()]);
+    let (good, bad) = (Behaviour::healthy(seconds(2)), Behaviour::unhealthy(seconds(2)));
+    Scenario::update("the last one bad", old, Wish::new([part.version("v2").behaving([good, good, bad])]))
+}
+
+/// The calls of its way back that change something.
+fn way_back(ran: &Ran) -> impl Iterator<Item = (usize, &Call)> {
+    let is_start = |call: &Call| call.line.starts_with("start ");
+    let starts = ran.calls.iter().enumerate().filter(|(_, call)| is_start(call)).map(|(at, _)| at);
+    // That of the bad one, after which come those of old ones.
+    let begin = starts.take(3).last().expect("three starts") + 1;
+    ran.calls.iter().enumerate().skip(begin).filter(|(_, call)| call.writes)
+}
+
+/// Whoever interrupts the way back is told so, not what it was begun for.
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_rollback_is_told() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let scenario = rolling_back(order);
+        let calm = Trial::new(&scenario).run(&scenario.new, None).await?;
+        let mut interrupted = 0;
+        for (at, _) in way_back(&calm) {
+            let mut trial = Trial::new(&scenario);
+            let ran = trial.run(&scenario.new, Some(Fault { at, kind: FaultKind::Cancelled })).await?;
+            let told = matches!(ran.kind(), Some(Kind::Interrupted | Kind::RolledBack));
+            trial.demand(told, "it was interrupted, or has come to its end")?;
+            interrupted += usize::from(ran.kind() == Some(Kind::Interrupted));
+            trial.converge(&scenario.new.at("v3")).await?;
+        }
+        assert!(interrupted > 5, "{interrupted}");
+    }
+    Ok(())
+}
+
+/// What the engine says when it cuts the way back off is told.
+#[tokio::test(start_paused = true)]
+async fn what_cuts_a_rollback_off_is_told() -> Lawful<()> {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let scenario = rolling_back(order);
+        let calm = Trial::new(&scenario).run(&scenario.new, None).await?;
+        let stops = way_back(&calm).filter(|(_, call)| call.line.starts_with("stop ")).map(|(at, _)| at);
+        // The first one is that of the bad one, in `stop-first` order.
+        for at in stops.skip(usize::from(order == Order::StopFirst)) {
+            for (kind, expected) in
+                [(FaultKind::FailsBefore(ErrorKind::Refused), Kind::Incomplete), (FaultKind::Gone, Kind::Unreachable)]
+            {
+                let mut trial = Trial::new(&scenario);
+                let ran = trial.run(&scenario.new, Some(Fault { at, kind })).await?;
+                let Some(Err(failure)) = &ran.result else { return trial.demand(false, "it cannot succeed") };
+                trial.demand(failure.kind == expected, "it is neither version's fault")?;
+                trial.demand(!failure.to_string().contains("not fit"), "the engine's reason is told")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What falls while the next batch is waited for is acted upon at once.
+#[tokio::test(start_paused = true)]
+async fn no_delay_is_sat_out_for_a_batch_that_does_not_come() -> Lawful<()> {
+    let delay = seconds(100_000);
+    for action in [FailureAction::Pause, FailureAction::Rollback] {
+        let part = Part::new("web").start_first().replicas(3).on_failure(action).monitor(seconds(90));
+        let part = part.updating(|update| update.delay = delay);
+        let old = Wish::new([part.clone()]);
+        let new = part.version("v2").behaving([Behaviour::falling_ill(seconds(2), seconds(60))]);
+        let scenario = Scenario::update("falls in the delay", old, Wish::new([new]));
+        // A run may last a day.
+        let ran = Trial::new(&scenario).run(&scenario.new, None).await?;
+        assert_eq!(ran.kind(), Some(Kind::RolledBack), "{action:?}");
+    }
+    Ok(())
+}
+
+/// A healthcheck may have been wrong, so what is unwell is left by traffic before it is stopped.
+#[tokio::test(start_paused = true)]
+async fn what_was_unwell_is_withdrawn() -> Lawful<()> {
+    for (order, replicas) in [(Order::StartFirst, 1), (Order::StartFirst, 2), (Order::StopFirst, 2)] {
+        let part = Part::new("web").order(order).replicas(replicas).behaving([Behaviour::unhealthy(seconds(2))]);
+        let old = Wish::new([part.clone()]);
+        let new = Wish::new([part.version("v2").behaving([Behaviour::healthy(seconds(2))])]);
+        let scenario = Scenario::update("unwell before", old, new);
+        let mut trial = Trial::new(&scenario);
+        trial.rest().await;
+        let ran = trial.run(&scenario.new, None).await?;
+        let at = |line: &str| ran.calls.iter().position(|call| call.line.starts_with(line));
+        for record in &scenario.before {
+            let id = &record.container.id;
+            let Some(stop) = at(&format!("stop {id}")) else { continue };
+            let withdrawn = at(&format!("disconnect {id} ")).is_some_and(|withdrawn| withdrawn < stop);
+            trial.demand(withdrawn, &format!("{id} is withdrawn before it is stopped"))?;
+        }
+        trial.demand(matches!(ran.result, Some(Ok(()))), "the update succeeds")?;
     }
     Ok(())
 }
