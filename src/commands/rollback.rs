@@ -92,7 +92,7 @@ impl Rollback<'_> {
             Some(number) => releases::named(self.project, &releases, number),
             None => releases::previous(self.project, &releases, &containers),
         }?;
-        vet::check(&target.model).map_err(|error| {
+        let model = vet::vetted(&target.model).map_err(|error| {
             Failure::from(
                 error.context(format!("release {} of {} cannot be gone back to", target.number, self.project)),
             )
@@ -107,11 +107,11 @@ impl Rollback<'_> {
             self.reporter.report(&Event::Note("it serves already"));
             return Ok(None);
         }
-        for variable in vet::variables(&target.model)? {
+        for variable in vet::variables(&model)? {
             let note = format!("configs or secrets of it are from this machine's variable {}", escape(&variable));
             self.reporter.report(&Event::Note(&note));
         }
-        Ok(Some((target.clone(), way)))
+        Ok(Some((Release { model, ..target.clone() }, way)))
     }
 
     /// Fails if an image of a release is not there any more.

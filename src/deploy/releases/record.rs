@@ -72,23 +72,20 @@ impl<E: Engine + Notes> Book<'_, E> {
 
     /// Posts a release, under the next number that is free: there may be releases that cannot be read.
     async fn post(&self, release: &mut Release) -> anyhow::Result<()> {
-        let first = release.number;
-        loop {
+        for _ in 0..=MOST_TAKEN {
             let note = text::write(self.project, release).context("cannot pack the model")?;
             let name = name(self.project, release.number);
             if self.engine.post(&name, &note).await? == note {
                 return Ok(());
             }
             tracing::debug!("{name} is taken");
-            if release.number - first >= MOST_TAKEN {
-                return Err(anyhow!("there are volumes with the names of the next {MOST_TAKEN} releases already"));
-            }
-            let next = release.number.saturating_add(1);
+            let Some(next) = release.number.checked_add(1) else { break };
             if release.origin == release.number {
                 release.origin = next;
             }
             release.number = next;
         }
+        Err(anyhow!("there are volumes with the names of the next {MOST_TAKEN} releases already"))
     }
 
     /// What is to be recorded; `containers` are those of the project.
