@@ -53,6 +53,26 @@ impl Kind {
             Self::Terminated => 143,
         }
     }
+
+    /// The kind of failure that another kerek has ended with.
+    #[must_use]
+    pub fn of_exit_code(code: i32) -> Option<Self> {
+        let all = [
+            Self::Unchanged,
+            Self::Usage,
+            Self::Unreachable,
+            Self::RolledBack,
+            Self::Incomplete,
+            Self::Locked,
+            Self::Unconfirmed,
+            Self::Unfit,
+            Self::NotExecutable,
+            Self::NotFound,
+            Self::Interrupted,
+            Self::Terminated,
+        ];
+        all.into_iter().find(|kind| i32::from(kind.exit_code()) == code)
+    }
 }
 
 /// A failed command: what kind, why, and what to do about it.
@@ -70,6 +90,12 @@ impl Failure {
     /// A failure of the given kind.
     pub fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
         Self { kind, error: error.into(), hints: Vec::new() }
+    }
+
+    /// A failure that another kerek has put into words already: nothing is left to say.
+    #[must_use]
+    pub fn told(kind: Kind) -> Self {
+        Self::new(kind, anyhow::Error::msg(""))
     }
 
     /// Adds a way out.

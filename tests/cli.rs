@@ -249,6 +249,30 @@ fn a_tunnel_can_be_rehearsed() {
     assert!(err.contains("is in use"), "{err}");
 }
 
+#[test]
+fn a_tunnel_in_the_background_fails_like_one_in_the_foreground() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name).to_str().expect("it is UTF-8").to_owned();
+    let (file, used) = (path("file"), path("used.sock"));
+    File::create(&file).expect("a file");
+    let _listener = std::os::unix::net::UnixListener::bind(&used).expect("a socket");
+    let host = "nobody@no-such-host.invalid";
+    let programs = std::env::var("PATH").expect("a PATH");
+    for (code, words, arguments) in [
+        (1, "exists and is no socket", &["--local-socket", &file, host][..]),
+        (1, "is in use", &["--local-socket", &used, host]),
+        (2, "exclude each other", &["--remote-socket", "/x", "ssh://vps/y"]),
+        (3, "Could not resolve hostname", &[host]),
+    ] {
+        let run =
+            |options: &[&str]| Kerek::new().env("PATH", &programs).run([&["tunnel-ssh"], options, arguments].concat());
+        let foreground = run(&[]);
+        assert_eq!((foreground.0, &*foreground.1), (code, ""), "{}", foreground.2);
+        assert!(foreground.2.contains(words), "{}", foreground.2);
+        assert_eq!(run(&["--detach"]), foreground);
+    }
+}
+
 /// What bash makes of the last one of these words, in a folder.
 fn complete(words: &str, folder: &Path) -> Vec<String> {
     let (_, script, _) = Kerek::new().run(["completions", "bash"]);

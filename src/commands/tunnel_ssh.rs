@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use anyhow::{Context, anyhow};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -104,21 +105,29 @@ async fn detach(cancel: &Cancel) -> Result<(), Failure> {
     let command = Command::new(executable).args(general).arg("--detached").args(own);
     let mut child = command.detach().map_err(anyhow::Error::new)?;
     let mut address = String::new();
-    let read = async { BufReader::new(&mut child.stdout).read_line(&mut address).await };
+    let begun = async {
+        BufReader::new(&mut child.stdout).read_line(&mut address).await.context("cannot read from the tunnel")?;
+        if address.is_empty() { Err(ended(child.wait().await)) } else { Ok(()) }
+    };
     tokio::select! {
-        read = read => read.context("cannot read from the tunnel")?,
+        begun = begun => begun?,
         () = cancel.requested() => {
             // A terminal has told it, too.
             child.terminate();
             return Err(Failure::new(cancel.kind(), anyhow!("interrupted before there was a tunnel")));
         }
-    };
-    if address.is_empty() {
-        // It has said why.
-        return Err(Failure::new(Kind::Unreachable, anyhow!("there is no tunnel")));
     }
     console::err(&format!("The tunnel stays until `kill {}`.\n", child.id));
     console::out(&address).map_err(console::cannot_write)
+}
+
+/// Why there is no tunnel. What had failed by itself has said so, and its exit code is the one to end with.
+fn ended(status: io::Result<ExitStatus>) -> Failure {
+    match status.map(|status| (status, status.code().and_then(Kind::of_exit_code))) {
+        Ok((_, Some(kind))) => Failure::told(kind),
+        Ok((status, None)) => Failure::new(Kind::Unreachable, anyhow!("there is no tunnel: kerek ended with {status}")),
+        Err(error) => anyhow::Error::new(error).context("cannot tell how the tunnel ended").into(),
+    }
 }
 
 /// Whether there is a socket that nobody serves any more; anything else in its place is refused.

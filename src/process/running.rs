@@ -50,6 +50,7 @@ impl Command {
 /// A child that lives on when kerek has ended.
 #[derive(Debug)]
 pub struct Detached {
+    child: tokio::process::Child,
     /// Its process ID.
     pub id: u32,
     /// What it prints.
@@ -67,13 +68,18 @@ impl Command {
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         match (child.id(), child.stdout.take()) {
-            (Some(id), Some(stdout)) => Ok(Detached { id, stdout }),
+            (Some(id), Some(stdout)) => Ok(Detached { child, id, stdout }),
             _ => Err(failed(std::io::Error::other("it has no output"))),
         }
     }
 }
 
 impl Detached {
+    /// Waits until the child has ended, for those who do not leave it to itself after all.
+    pub async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
     /// Asks the child to end.
     pub fn terminate(&self) {
         terminate(self.id);

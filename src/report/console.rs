@@ -135,6 +135,11 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_is_not_told_again() {
+        assert_eq!(describe(&Failure::told(Kind::Usage)), "");
+    }
+
+    #[test]
     fn failures_stay_in_their_lines_and_cannot_steer_the_terminal() {
         let failure = Failure::from(anyhow::anyhow!("docker said:\r\n\u{1b}[2Jline 2\n\nline 4")).hint("a\nHint: b");
         assert_eq!(describe(&failure), "Error: docker said:\n  \\x1b[2Jline 2\n\n  line 4\nHint: a\\x0aHint: b\n");
