@@ -227,6 +227,41 @@ fn a_link_that_breaks_leaves_names_alone() {
 }
 
 #[test]
+fn what_was_done_before_a_failure_is_told() {
+    let (source, destination) = (OtherEngine::start(Store::Overlay2), OtherEngine::start(Store::Overlay2));
+    let [web, worker, cron] = ["web", "worker", "cron"].map(|name| format!("kerek-test/{name}:latest"));
+    let recipes =
+        [(1, &web), (2, &worker), (3, &cron)].map(|(number, name)| Recipe::new(name, &[&layer(number, LARGE)]));
+    for recipe in &recipes {
+        make(&source, recipe);
+    }
+    make(&destination, &Recipe::new("kerek-test/other:1", &[&layer(1, LARGE)]));
+    make(&destination, &Recipe::new(&web, &[&layer(4, SMALL)]));
+    let refused = |code| {
+        let arguments = ["-H", &destination.host(), "transfer-images", "--compress", "sh -c 'exit 3'", &web, &worker];
+        kerek(&source, &arguments, "").exits(code)
+    };
+    let moved = refused(5);
+    assert!(moved.stderr.contains("Hint: Names were given or moved. "), "{moved}");
+    assert_arrived(&destination, &recipes[0]);
+    // This time, nothing was changed.
+    let unchanged = refused(1);
+    assert!(!unchanged.stderr.contains("given or moved"), "{unchanged}");
+    assert!(!has(&destination, &worker), "{unchanged}");
+
+    for name in [&web, "kerek-test/other:1"] {
+        destination.docker(&["image", "rm", name], &[]).success();
+    }
+    let link = Link::to(&destination.socket(), Fault::CutAt(LARGE as u64 * 3 / 2));
+    let cut = kerek(&source, &["-H", &link.host(), "transfer-images", &web, &worker, &cron], "");
+    assert!(matches!(cut.code, Some(3 | 5)), "{cut}");
+    assert!(cut.stderr.contains("Hint: Images before this one have arrived. "), "{cut}");
+    assert!(!cut.stderr.contains("No name was"), "{cut}");
+    assert_arrived(&destination, &recipes[0]);
+    assert!(!has(&destination, &worker) && !has(&destination, &cron), "{cut}");
+}
+
+#[test]
 fn a_link_that_hangs_is_given_up() {
     let (source, destination) = (OtherEngine::start(Store::Overlay2), OtherEngine::start(Store::Containerd));
     std::thread::scope(|scope| {

@@ -21,6 +21,7 @@ use crate::cancel::Cancel;
 use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
 use crate::error::{Failure, Kind};
+use crate::names::ImageId;
 use crate::report::transfer::{Transfer, size};
 use crate::report::{Event, Reporter};
 use crate::text::escape;
@@ -59,32 +60,27 @@ pub async fn transfer(
     let destination = destination.map_err(|error| on("destination", error))?;
     let work = Work { source, destination, options, reporter, cancel };
     let orders = work.look_up(names).await?;
-    let mut missing = Vec::new();
     let mut summary = Summary::default();
-    for order in orders {
-        match work.presence(&order).await? {
-            Some(state) => summary.held += work.name_what_is_there(&order, state).await?,
-            None => missing.push(order),
-        }
-    }
-    if let Some(first) = missing.first() {
-        work.source.begin(&first.image);
-        let inventory = work.destination.inventory().await.map_err(|error| on("destination", error))?;
-        work.send_all(missing, inventory, &mut summary).await?;
-    }
-    let Summary { sent, held, bytes } = summary;
-    let took = begin.elapsed();
     let dry_run = options.dry_run;
+    let done = Box::pin(work.carry_out(orders, &mut summary)).await;
+    done.map_err(|failure| if dry_run { failure } else { after(failure, &summary) })?;
+    let Summary { sent, held, bytes, .. } = summary;
+    let took = begin.elapsed();
     reporter.report(&Event::Transfer(Transfer::Finished { sent, held, bytes, took, dry_run }));
     Ok(())
 }
 
+/// What has been done so far.
 #[derive(Default)]
 struct Summary {
     /// Images that were sent.
     sent: usize,
     /// Images that were there.
     held: usize,
+    /// Names that were given, or moved from another image.
+    named: usize,
+    /// Whether that may have happened to one more: the answer has not come.
+    unsure: bool,
     /// Bytes on the link.
     bytes: u64,
 }
@@ -163,6 +159,23 @@ impl Work<'_> {
         Ok(orders)
     }
 
+    /// Names what is there, then sends what is missing.
+    async fn carry_out(&self, orders: Vec<Order>, summary: &mut Summary) -> Result<(), Failure> {
+        let mut missing = Vec::new();
+        for order in orders {
+            match self.presence(&order).await? {
+                Some(state) => self.name_what_is_there(&order, state, summary).await?,
+                None => missing.push(order),
+            }
+        }
+        if let Some(first) = missing.first() {
+            self.source.begin(&first.image);
+            let inventory = self.destination.inventory().await.map_err(|error| on("destination", error))?;
+            self.send_all(missing, inventory, summary).await?;
+        }
+        Ok(())
+    }
+
     /// What there is of an image under each of its names; `None` if it has to be sent.
     async fn presence(&self, order: &Order) -> Result<Option<Vec<Presence>>, Failure> {
         if self.options.force {
@@ -181,13 +194,18 @@ impl Work<'_> {
     }
 
     /// Gives an image that is there those of its names that it lacks.
-    async fn name_what_is_there(&self, order: &Order, states: Vec<Presence>) -> Result<usize, Failure> {
+    async fn name_what_is_there(
+        &self,
+        order: &Order,
+        states: Vec<Presence>,
+        summary: &mut Summary,
+    ) -> Result<(), Failure> {
         for (name, state) in order.names.iter().zip(states) {
             let image = name.as_str();
             match (state, name.tag()) {
                 (Presence::Unnamed(id), Some((repository, tag))) => {
                     if !self.options.dry_run {
-                        let named = self.destination.api().tag_image(&id, repository, tag).await;
+                        let named = self.name(&id, repository, tag, summary).await;
                         named.map_err(|error| on("destination", error))?;
                     }
                     self.reporter.report(&Event::Transfer(Transfer::Named { image }));
@@ -195,15 +213,25 @@ impl Work<'_> {
                 _ => self.reporter.report(&Event::Transfer(Transfer::Held { image })),
             }
         }
-        Ok(1)
+        summary.held += 1;
+        Ok(())
+    }
+
+    /// Gives an image a name, whichever image had it before.
+    async fn name(&self, id: &ImageId, repository: &str, tag: &str, summary: &mut Summary) -> Result<(), Error> {
+        // Whoever is cut off here does not hear how it went.
+        summary.unsure = true;
+        let named = self.destination.api().tag_image(id, repository, tag).await;
+        summary.named += usize::from(named.is_ok());
+        summary.unsure = named.as_ref().is_err_and(|error| error.kind != ErrorKind::Refused);
+        named
     }
 
     async fn send_all(&self, orders: Vec<Order>, inventory: Inventory, summary: &mut Summary) -> Result<(), Failure> {
         let mut inventory = if self.options.force { Inventory::Unknown } else { inventory };
         self.check_room(&orders, &inventory).await?;
         for order in orders {
-            let result = self.send(&order, &inventory).await;
-            summary.bytes += result.map_err(|failure| after(failure, summary.sent))?;
+            summary.bytes += self.send(&order, &inventory, summary).await?;
             summary.sent += 1;
             if let Inventory::Blobs(_) = inventory {
                 inventory = self.destination.inventory().await.map_err(|error| on("destination", error))?;
@@ -216,7 +244,7 @@ impl Work<'_> {
     }
 
     /// Sends what is missing of an image; on any doubt about the result, all of it. Returns bytes on the link.
-    async fn send(&self, order: &Order, inventory: &Inventory) -> Result<u64, Failure> {
+    async fn send(&self, order: &Order, inventory: &Inventory, summary: &mut Summary) -> Result<u64, Failure> {
         let image = &order.image;
         let layers = image.form.layers();
         let mut fates = delta::delta(layers, inventory, order.exact);
@@ -229,18 +257,18 @@ impl Work<'_> {
             let why = "the destination does not tell what it has";
             self.reporter.report(&Event::Transfer(Transfer::Whole { image: order.title(), why }));
         }
-        let (why, whole) = match self.attempt(order, fates).await {
+        let (why, whole) = match self.attempt(order, fates, summary).await {
             Err(Trouble::Doubt(why)) if kept > 0 => (why, vec![Fate::Send; layers.len()]),
             // It can still be passed on as it is.
             Err(Trouble::Layout(why)) => (why, Vec::new()),
             result => return result.map_err(Failure::from),
         };
         self.reporter.report(&Event::Transfer(Transfer::Whole { image: order.title(), why: &why }));
-        self.attempt(order, whole).await.map_err(Failure::from)
+        self.attempt(order, whole, summary).await.map_err(Failure::from)
     }
 
-    /// Sends, checks and names an image. Whatever fails, no name is given, and what was loaded goes again.
-    async fn attempt(&self, order: &Order, fates: Vec<Fate>) -> Result<u64, Trouble> {
+    /// Sends, checks and names an image. Whatever fails before it has a name, what was loaded goes again.
+    async fn attempt(&self, order: &Order, fates: Vec<Fate>, summary: &mut Summary) -> Result<u64, Trouble> {
         let image = &order.image;
         let sending = Sending {
             source: &self.source,
@@ -262,7 +290,7 @@ impl Work<'_> {
                 return Err(Trouble::Doubt("what has arrived is not whole".to_owned()));
             }
             for (repository, tag) in order.names.iter().filter_map(ImageName::tag) {
-                self.destination.api().tag_image(id, repository, tag).await?;
+                self.name(id, repository, tag, summary).await?;
             }
             Ok(())
         };
@@ -323,18 +351,22 @@ fn on(which: &str, error: Error) -> Failure {
 fn interrupted(cancel: &Cancel) -> Failure {
     let reason = cancel.reason().unwrap_or(crate::cancel::Reason::Interrupt);
     Failure::new(reason.kind(), anyhow!("stopped; the image on its way was dropped"))
-        .hint("Running the same command again sends what is missing.")
 }
 
-/// A failure when some images have arrived already.
-fn after(mut failure: Failure, sent: usize) -> Failure {
-    if sent > 0 {
-        if failure.kind == Kind::Unchanged {
-            failure.kind = Kind::Incomplete;
-        }
-        failure = failure.hint("Images before this one have arrived; running the same command again sends the rest.");
+/// A failure with what had been done before it.
+fn after(mut failure: Failure, summary: &Summary) -> Failure {
+    let done = match summary {
+        Summary { sent: 1.., .. } => "Images before this one have arrived.",
+        Summary { named: 1.., .. } => "Names were given or moved.",
+        Summary { unsure: true, .. } => "A name may have been given or moved.",
+        // Its exit code says so.
+        _ if failure.kind == Kind::Unchanged => return failure,
+        _ => "No name was given or moved.",
+    };
+    if failure.kind == Kind::Unchanged {
+        failure.kind = Kind::Incomplete;
     }
-    failure
+    failure.hint(format!("{done} Running the same command again does the rest."))
 }
 
 fn not_found(name: &ImageName) -> Failure {
@@ -351,4 +383,33 @@ fn wrong_platform(name: &ImageName, image: &Platform, wanted: &Platform, asked: 
     Failure::from(anyhow!("image {name} is for {image}, but the destination runs {wanted}")).hint(format!(
         "Build it with `docker build --platform {wanted}`, or insist with `--platform {image}` if the host can emulate it."
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_what_had_been_done() {
+        let nothing = Summary::default();
+        let held = Summary { held: 2, ..Summary::default() };
+        let unsure = Summary { unsure: true, ..Summary::default() };
+        let named = Summary { named: 1, ..Summary::default() };
+        let sent = Summary { sent: 1, named: 1, ..Summary::default() };
+        for (kind, summary, expected, words) in [
+            (Kind::Unchanged, &nothing, Kind::Unchanged, None),
+            (Kind::Unchanged, &held, Kind::Unchanged, None),
+            (Kind::Unreachable, &held, Kind::Unreachable, Some("No name was given or moved.")),
+            (Kind::Unreachable, &unsure, Kind::Unreachable, Some("A name may have been")),
+            (Kind::Unchanged, &unsure, Kind::Incomplete, Some("A name may have been")),
+            (Kind::Unchanged, &named, Kind::Incomplete, Some("Names were given or moved.")),
+            (Kind::Unchanged, &sent, Kind::Incomplete, Some("Images before this one have arrived.")),
+            (Kind::Interrupted, &sent, Kind::Interrupted, Some("Images before this one have arrived.")),
+        ] {
+            let failure = after(Failure::new(kind, anyhow!("no")), summary);
+            assert_eq!(failure.kind, expected, "{words:?}");
+            assert_eq!(failure.hints.len(), usize::from(words.is_some()), "{:?}", failure.hints);
+            assert!(words.is_none_or(|words| failure.hints[0].starts_with(words)), "{:?}", failure.hints);
+        }
+    }
 }

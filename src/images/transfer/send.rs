@@ -10,7 +10,7 @@ use super::{Options, TIDY, interrupted, on};
 use crate::cancel::Cancel;
 use crate::engine::api::images::Store;
 use crate::engine::{Error, ErrorKind};
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::images::archive::{self, Packed, Shipment};
 use crate::images::compress::{Compression, Encoder};
 use crate::images::delta::{self, Fate};
@@ -53,7 +53,7 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         match error.kind {
             ErrorKind::Refused => Self::Doubt(error.message),
-            ErrorKind::Unreachable | ErrorKind::Garbled => Self::Fatal(unreached("destination", error)),
+            ErrorKind::Unreachable | ErrorKind::Garbled => Self::Fatal(on("destination", error)),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Sending<'_> {
         let filtered = filtered
             .map_err(|error| Trouble::Fatal(Failure::from(error.context("cannot compress what is to be sent"))));
         let packed = packed.map_err(|error| Trouble::Fatal(Failure::from(anyhow::Error::new(error))))?;
-        fed.map_err(|error| Trouble::Fatal(unreached("source", error)))?;
+        fed.map_err(|error| Trouble::Fatal(on("source", error)))?;
         match packed {
             Err(archive::Error::Hostile(what)) => {
                 let error = anyhow!("the source engine sent what is no image: {what}");
@@ -229,9 +229,9 @@ impl Sending<'_> {
         tokio::select! {
             () = progress => Trouble::Doubt(String::new()),
             () = self.cancel.requested() => Trouble::Fatal(interrupted(self.cancel)),
-            error = self.source.end.until_dead("source", meter) => Trouble::Fatal(unreached("source", error)),
+            error = self.source.end.until_dead("source", meter) => Trouble::Fatal(on("source", error)),
             error = self.destination.end.until_dead("destination", meter) => {
-                Trouble::Fatal(unreached("destination", error))
+                Trouble::Fatal(on("destination", error))
             }
         }
     }
@@ -349,14 +349,4 @@ impl Parcel {
         content.extend(documents.iter().map(|document| (Digest::of(document), document.len() as u64)));
         Ok(Packed { manifest: target.digest, content, written, left_out })
     }
-}
-
-/// A failure that another try would meet too.
-fn unreached(which: &str, error: Error) -> Failure {
-    let lost = error.kind == ErrorKind::Unreachable;
-    let failure = on(which, error);
-    if lost && failure.kind == Kind::Unreachable {
-        return failure.hint("No name was given or moved. Running the same command again sends what is missing.");
-    }
-    failure
 }
