@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::command::Output;
 use crate::support::project::Project;
-use crate::support::terminal::{self, Answer};
+use crate::support::terminal::{self, Answer, CTRL_C};
 
 const WEB: &str = r#"
 services:
@@ -160,16 +160,20 @@ fn a_lock_that_changes_hands_during_the_question_stays() {
     let kerek = project.kerek_command(&["unlock", project.name()]);
     let words = [kerek.get_program()].into_iter().chain(kerek.get_args());
     let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let mut script = Command::new("script");
-    script.envs(kerek.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let script = || {
+        let mut script = Command::new("script");
+        script.envs(kerek.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script
+    };
     let hand_over = || {
         project.docker(&["volume", "rm", &lock]).success();
         hold("bob");
     };
     let answers = [Answer::Late("Remove the lock?", &hand_over, "y"), Answer::Shown("Remove the lock?", "n")];
-    let shown = terminal::run(script, &line, &answers).exits(7);
+    let shown = terminal::run(script(), &line, &answers).exits(7);
     let (first, second) = shown.stdout.split_once("changed hands").expect("it should tell");
     assert!(first.contains("locked by alice") && second.contains("locked by bob"), "{shown}");
+    terminal::interrupt(script(), &line, &[Answer::Hidden("Remove the lock?", CTRL_C)]).exits(7);
     let output = project.kerek(&["unlock", "--dry-run", project.name()]).success();
     assert!(output.stdout.contains("locked by bob"), "{output}");
     project.kerek(&["unlock", "--force", project.name()]).success();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ground::{Ground, announced, changed};
 use crate::support::command;
 use crate::support::eventually::eventually;
-use crate::support::terminal::Answer;
+use crate::support::terminal::{Answer, CTRL_C};
 
 #[test]
 fn root_gets_docker_that_outlives_restarts() {
@@ -76,6 +76,11 @@ fn a_user_with_a_password_gets_docker_beside_what_is_there() {
     let no = Answer::Shown("Go ahead on ", "n");
     let declined = ground.provision_on_terminal(&["--ask-become-password"], &[no]).exits(7);
     assert!(declined.stdout.contains("not agreed to"), "{declined}");
+    ground.assert_untouched(&before);
+    let interrupted = Answer::Hidden("Go ahead on ", CTRL_C);
+    ground.interrupt_provision(&["--ask-become-password"], &[interrupted]);
+    let interrupted = Answer::Hidden(PASSWORD, CTRL_C);
+    ground.interrupt_provision(&["--ask-become-password"], &[GO_AHEAD, interrupted]).exits(130);
     ground.assert_untouched(&before);
 
     // Somebody else is installing something.

@@ -52,10 +52,20 @@ impl Ground {
     /// The same on a terminal, where somebody answers.
     #[track_caller]
     pub(crate) fn provision_on_terminal(&self, options: &[&str], answers: &[Answer<'_>]) -> Output {
+        terminal::run(self.site.command("script", &[]), &self.line(options), answers)
+    }
+
+    /// The same where somebody answers the last question with Ctrl-C, and wants the terminal back.
+    #[track_caller]
+    pub(crate) fn interrupt_provision(&self, options: &[&str], answers: &[Answer<'_>]) -> Output {
+        terminal::interrupt(self.site.command("script", &[]), &self.line(options), answers)
+    }
+
+    /// `kerek provision` for the host, as it is typed.
+    fn line(&self, options: &[&str]) -> String {
         let provision = self.command(options);
         let words = [provision.get_program()].into_iter().chain(provision.get_args());
-        let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        terminal::run(self.site.command("script", &[]), &line, answers)
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     /// Brings the scripts to the host, into `/home/deploy/scripts`.

@@ -15,6 +15,9 @@ use super::command::Output;
 /// How long a program may take until its next question, and to its end.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// What is typed to interrupt.
+pub(crate) const CTRL_C: &str = "\u{3}";
+
 /// What is typed.
 #[derive(Clone, Copy)]
 pub(crate) enum Answer<'a> {
@@ -62,6 +65,21 @@ pub(crate) fn run(mut script: Command, line: &str, answers: &[Answer<'_>]) -> Ou
     let status = child.wait().expect("should wait for script");
     let output = Output::new(line, status.code(), screen.text(), String::new());
     assert!(problem.is_none(), "{}: {output}", problem.unwrap_or_default());
+    output
+}
+
+/// Types Ctrl-C at the last question of a line of shell, and asserts that the terminal is then as it was: it shows what is
+/// typed, passes on lines, and has its cursor.
+#[track_caller]
+pub(crate) fn interrupt(script: Command, line: &str, answers: &[Answer<'_>]) -> Output {
+    // The shell gets the signal, too, and lives on with a trap.
+    let output = run(script, &format!("trap : INT; {line}; code=$?; stty -a; exit $code"), answers);
+    let shown = &output.stdout;
+    let settings = shown.split_whitespace().map(|word| word.trim_end_matches(';'));
+    let settings: Vec<_> = settings.filter(|word| ["echo", "-echo", "icanon", "-icanon"].contains(word)).collect();
+    assert!(settings.contains(&"echo") && settings.contains(&"icanon"), "{settings:?}: {output}");
+    assert!(!settings.contains(&"-echo") && !settings.contains(&"-icanon"), "{settings:?}: {output}");
+    assert!(shown.rfind("\u{1b}[?25h") >= shown.rfind("\u{1b}[?25l"), "no cursor: {output}");
     output
 }
 
