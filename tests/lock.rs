@@ -173,7 +173,7 @@ fn a_lock_that_changes_hands_during_the_question_stays() {
     let shown = terminal::run(script(), &line, &answers).exits(7);
     let (first, second) = shown.stdout.split_once("changed hands").expect("it should tell");
     assert!(first.contains("locked by alice") && second.contains("locked by bob"), "{shown}");
-    terminal::interrupt(script(), &line, &[Answer::Hidden("Remove the lock?", CTRL_C)]).exits(7);
+    terminal::interrupt(script(), &line, &[Answer::Hidden("Remove the lock?", CTRL_C)]).exits(130);
     let output = project.kerek(&["unlock", "--dry-run", project.name()]).success();
     assert!(output.stdout.contains("locked by bob"), "{output}");
     project.kerek(&["unlock", "--force", project.name()]).success();

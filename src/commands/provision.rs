@@ -135,17 +135,15 @@ async fn agree(
     if changing().next().is_none() {
         return Ok(None);
     }
-    let interrupted = || Failure::new(cancel.kind(), anyhow!("interrupted: nothing has changed"));
+    let interrupted = |_| Failure::new(cancel.kind(), anyhow!("interrupted: nothing has changed"));
     if !options.force {
         if !ask::is_possible() {
             return Err(unconfirmed("there is no terminal to ask on whether to go ahead")
                 .hint("Say --force to go ahead without a question, or --dry-run to see what would be done."));
         }
         let names: Vec<_> = changing().map(|(name, _)| name.as_str()).collect();
-        let agreed = tokio::select! {
-            agreed = ask::confirm(format!("Go ahead on {}?", names.join(", "))) => agreed,
-            () = cancel.requested() => return Err(interrupted()),
-        };
+        let question = format!("Go ahead on {}?", names.join(", "));
+        let agreed = ask::confirm(question, cancel).await.map_err(interrupted)?;
         if agreed != Some(true) {
             return Err(unconfirmed("not agreed to"));
         }
@@ -153,10 +151,7 @@ async fn agree(
     if !changing().any(|(_, survey)| survey.facts.user.rights == Rights::Password) {
         return Ok(None);
     }
-    let password = tokio::select! {
-        password = ask::password("Password for sudo".to_owned()) => password,
-        () = cancel.requested() => return Err(interrupted()),
-    };
+    let password = ask::password("Password for sudo".to_owned(), cancel).await.map_err(interrupted)?;
     password.map(Some).ok_or_else(|| unconfirmed("no password was given"))
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn run(global: &GlobalOptions, options: &UnlockOptions) -> Resu
         let access = Access::prepare(&selection, options.engine.ssh_config.as_deref()).await?;
         let (api, link) = access.connect(&cancel).await?;
         let engine = Patient::new(api).until(link.lost().clone());
-        let result = unlock(global, options, &engine, &project);
+        let result = unlock(global, options, &engine, &project, &cancel);
         link.end(result.await).await
     };
     heeding_signals(&cancel, work, |cancel| Failure::new(cancel.kind(), anyhow!("stopped at once"))).await
@@ -33,6 +33,7 @@ async fn unlock(
     options: &UnlockOptions,
     engine: &Patient<Api>,
     project: &ProjectName,
+    cancel: &Cancel,
 ) -> Result<(), Failure> {
     let mut agreed_before = false;
     loop {
@@ -57,7 +58,7 @@ async fn unlock(
             console::err("The lock has changed hands, and was not removed.\n");
         }
         console::err(&format!("{held}\n"));
-        agree(global, options).await?;
+        agree(global, options, cancel).await?;
         if lock::remove(engine, project, &holders).await? {
             return say(&format!("{project} is not locked any more."));
         }
@@ -75,7 +76,7 @@ fn by_force(global: &GlobalOptions, options: &UnlockOptions) -> String {
     suggestion(global, &options.engine, None).on_engine("unlock", &["--force", &options.project])
 }
 
-async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Failure> {
+async fn agree(global: &GlobalOptions, options: &UnlockOptions, cancel: &Cancel) -> Result<(), Failure> {
     if options.force {
         return Ok(());
     }
@@ -86,9 +87,11 @@ async fn agree(global: &GlobalOptions, options: &UnlockOptions) -> Result<(), Fa
     if !ask::is_possible() {
         return Err(refused("there is no terminal to ask on whether to remove the lock"));
     }
-    match ask::confirm("Remove the lock? If that run is still at work, it stops.".to_owned()).await {
-        Some(true) => Ok(()),
-        _ => Err(refused("the lock was not to be removed")),
+    let question = "Remove the lock? If that run is still at work, it stops.".to_owned();
+    match ask::confirm(question, cancel).await {
+        Ok(Some(true)) => Ok(()),
+        Err(ask::Interrupted) => Err(Failure::new(cancel.kind(), anyhow!("interrupted: the lock is still there"))),
+        Ok(_) => Err(refused("the lock was not to be removed")),
     }
 }
 

@@ -78,7 +78,7 @@ fn a_user_with_a_password_gets_docker_beside_what_is_there() {
     assert!(declined.stdout.contains("not agreed to"), "{declined}");
     ground.assert_untouched(&before);
     let interrupted = Answer::Hidden("Go ahead on ", CTRL_C);
-    ground.interrupt_provision(&["--ask-become-password"], &[interrupted]);
+    ground.interrupt_provision(&["--ask-become-password"], &[interrupted]).exits(130);
     let interrupted = Answer::Hidden(PASSWORD, CTRL_C);
     ground.interrupt_provision(&["--ask-become-password"], &[GO_AHEAD, interrupted]).exits(130);
     ground.assert_untouched(&before);
