@@ -2,8 +2,8 @@
 //!
 //! [`Cancel`] is handed to everything that waits. Whoever sees it decides what a good end is; nobody else handles
 //! signals. As a plugin of the Docker CLI, kerek gets no signal when the CLI does: instead, the CLI closes a socket. That
-//! and a closed terminal (HUP) ask for a good end, however often. What whoever started kerek wanted ignored, as `nohup`
-//! does with HUP, stays ignored.
+//! and a closed terminal (HUP) ask for a good end, however often; where HUP was ignored from the start, as `nohup` has it, it
+//! stays ignored.
 
 use std::cell::Cell;
 use std::fs;
@@ -143,31 +143,30 @@ struct Call {
     insists: bool,
 }
 
-/// The signals that ask for an end, but for those that are to be ignored.
+/// The signals that ask for an end.
 struct Signals {
-    interrupt: Option<Signal>,
-    terminate: Option<Signal>,
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None` if it is to be ignored.
     hang_up: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        let ignored = ignored();
-        let unless_ignored = |kind: SignalKind| {
-            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
-            (!is_ignored).then(|| signal(kind)).transpose()
-        };
+        let hang_up = SignalKind::hangup();
         Ok(Self {
-            interrupt: unless_ignored(SignalKind::interrupt())?,
-            terminate: unless_ignored(SignalKind::terminate())?,
-            hang_up: unless_ignored(SignalKind::hangup())?,
+            // Even if ignored from the start, as shells have it for what they run in the background of a script: whoever
+            // sends it to kerek alone means it.
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: (!is_ignored(hang_up)).then(|| signal(hang_up)).transpose()?,
         })
     }
 
     async fn next(&mut self) -> Call {
         tokio::select! {
-            () = came(&mut self.interrupt) => Call { reason: Reason::Interrupt, insists: true },
-            () = came(&mut self.terminate) => Call { reason: Reason::Terminate, insists: true },
+            _ = self.interrupt.recv() => Call { reason: Reason::Interrupt, insists: true },
+            _ = self.terminate.recv() => Call { reason: Reason::Terminate, insists: true },
             () = came(&mut self.hang_up) => Call { reason: Reason::Terminate, insists: false },
         }
     }
@@ -180,11 +179,13 @@ async fn came(signal: &mut Option<Signal>) {
     }
 }
 
-/// The signals that kerek was started to ignore, a bit each, the first one for signal 1. Only Linux tells.
-fn ignored() -> u64 {
+/// Whether kerek was started so that it ignores a signal. Only Linux tells.
+fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    // A bit each, the first one for signal 1.
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// The socket by which the Docker CLI tells a plugin that it is asked to end (docker/cli, `cli-plugins/socket`).

@@ -465,6 +465,19 @@ fn an_echo_of_a_signal_is_no_second_one() {
     assert_eq!(ids(&project.containers()), before);
 }
 
+/// Shells have what runs in the background of a script ignore it, which is about the terminal's.
+#[test]
+fn an_interrupt_counts_in_the_background() {
+    let mut project = Project::new("background", WEB);
+    project.kerek(&["deploy"]).success();
+    project.set("VERSION", "v1");
+    project.set("BOOT_MS", "30000");
+    let deaf = "trap '' INT; exec \"$@\"";
+    let kerek = ["-c", deaf, "sh", env!("CARGO_BIN_EXE_kerek"), "deploy", "--progress", "plain"];
+    assert_eq!(signal_at(project.command("sh", &kerek), "waiting for", "INT").code, Some(130));
+    assert_serves(&project, "v0", 2);
+}
+
 #[test]
 fn what_is_to_outlive_its_terminal_does() {
     let mut project = Project::new("nohup", WEB);
