@@ -2,6 +2,7 @@
 //! that was replaced begins anew, and what is new starts side by side.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::support::project::{Container, Project};
 
@@ -239,7 +240,9 @@ fn what_is_new_starts_side_by_side() {
     // Each is healthy only when the other one has started, and does not say so.
     let project = Project::new("together", &format!("services:\n{}{}", service("a", "b"), service("b", "a")));
     std::fs::create_dir(project.path().join("shared")).expect("should make a folder");
+    let begin = Instant::now();
     project.kerek(&["deploy"]).success();
+    assert!(begin.elapsed() < Duration::from_secs(60));
     for container in project.containers() {
         assert_eq!(container.health.as_deref(), Some("healthy"), "{container:?}");
     }
